@@ -1,0 +1,7 @@
+std = "lua54"
+max_line_length = 100
+exclude_files = { "build", "spec/bench/build" }
+
+files["spec"] = { std = "+busted" }
+-- The peers' programs are short and each lives in its own world.
+files["spec/bench"] = { globals = { "box" }, ignore = { "211", "212", "631" } }

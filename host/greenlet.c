@@ -1,0 +1,391 @@
+#include "greenlet.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "alloc.h"
+
+void gr_greenlet_init(gr_greenlet *g) {
+  gr_waiter_init(&g->w);
+  gr_list_init(&g->joiners);
+  g->L = NULL;
+  g->slot = g->ended = 0;
+}
+
+gr_greenlet *gr_greenlet_new(lua_State *L, gr_state *S, int nargs) {
+  gr_greenlet *g = lua_newuserdatauv(L, sizeof *g, 1);
+  gr_greenlet_init(g);
+  gr_push_policy(L, S, GR_P_GREENLET);
+  lua_setmetatable(L, -2);
+  lua_State *co = lua_newthread(L);
+  lua_setiuservalue(L, -2, 1);
+  lua_insert(L, -nargs - 2);
+  if (!lua_checkstack(co, nargs + 1)) luaL_error(L, "too many arguments");
+  lua_xmove(L, co, nargs + 1);
+  if (lua_gethookmask(co)) lua_sethook(co, NULL, 0, 0); /* the spawner's */
+  g->L = co;
+  return g;
+}
+
+/* --- the table of the living -------------------------------------------- */
+
+/* Give `g`, on top of L, a slot: it lives until it has ended. */
+static void enlist(lua_State *L, gr_state *S, gr_greenlet *g) {
+  if (g->slot) return;
+  if (S->nslots == S->room) { /* room for all to be freed without failing */
+    uint32_t room = S->room ? S->room * 2 : 64;
+    uint32_t *slots = gr_realloc(S->slots, room * sizeof *slots);
+    if (!slots) luaL_error(L, "not enough memory");
+    S->slots = slots;
+    S->room = room;
+  }
+  bool reused = S->nfree;
+  uint32_t slot = reused ? S->slots[S->nfree - 1] : S->nslots + 1;
+  gr_push_table(L, S, GR_T_LIVE);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, slot); /* may raise: nothing is changed yet */
+  lua_pop(L, 1);
+  if (reused)
+    S->nfree--;
+  else
+    S->nslots++;
+  g->slot = slot;
+  S->living++;
+}
+
+static void delist(gr_state *S, gr_greenlet *g) {
+  if (!g->slot) return;
+  lua_pushnil(S->L);
+  lua_rawseti(S->L, GR_T_LIVE, g->slot);
+  S->slots[S->nfree++] = g->slot;
+  if (--S->living) return;
+  gr_waiter *main = &S->main->w;
+  if (main->state == GR_PARKED && main->what->calm)
+    gr_wake(&S->hub, main, GR_WOKEN);
+}
+
+void gr_push_greenlet(lua_State *L, gr_state *S, gr_greenlet *g) {
+  lua_rawgeti(S->L, GR_T_LIVE, g->slot);
+  lua_xmove(S->L, L, 1);
+}
+
+void gr_greenlet_start(lua_State *L, gr_state *S, gr_greenlet *g) {
+  enlist(L, S, g);
+  gr_start(&S->hub, &g->w);
+}
+
+void gr_greenlet_start_at(lua_State *L, gr_state *S, gr_greenlet *g,
+                          double at) {
+  enlist(L, S, g);
+  if (gr_start_at(&S->hub, &g->w, at)) {
+    delist(S, g);
+    g->slot = 0;
+    luaL_error(L, "not enough memory");
+  }
+}
+
+/* --- the end ------------------------------------------------------------ */
+
+const gr_wait gr_wait_get = {.name = "get"};
+
+static bool is_exit(gr_state *S, lua_State *L, int value) {
+  value = lua_absindex(L, value);
+  gr_push_policy(L, S, GR_P_EXIT);
+  bool is = lua_rawequal(L, -1, value);
+  if (!is && lua_getmetatable(L, value)) {
+    is = lua_rawequal(L, -1, -2);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return is;
+}
+
+/* Call the function and its `n` arguments on top of S->talk as the hub: it
+ * may not block, so one thread serves all, by turns or nested. */
+static void talk(gr_state *S, gr_greenlet *g, int n) {
+  gr_waiter *before = S->hub.current;
+  bool passing = S->hub.passing;
+  S->hub.current = NULL;
+  S->hub.passing = true;
+  if (lua_pcall(S->talk, n, 0, 0)) {
+    const char *why = lua_tostring(S->talk, -1);
+    fprintf(stderr, "greenlua: at the end of Greenlet-%u: %s\n",
+            (unsigned)g->slot, why ? why : "(error object)");
+    lua_pop(S->talk, 1);
+  }
+  S->hub.passing = passing;
+  S->hub.current = before;
+}
+
+/* (greenlet, state): keep the traceback of its coroutine, which stands where
+ * it failed. */
+static int keep_traceback(lua_State *L) {
+  gr_greenlet *g = lua_touserdata(L, 1);
+  gr_state *S = lua_touserdata(L, 2);
+  gr_push_extra(L, S, 1, true);
+  luaL_traceback(L, g->L, NULL, 0);
+  lua_setfield(L, -2, "traceback");
+  return 0;
+}
+
+/* Is somebody in `get` for it?  Links are the Lua side's to judge. */
+static bool awaited(const gr_greenlet *g) {
+  for (gr_node *n = g->joiners.next; n != &g->joiners; n = n->next)
+    if (gr_container(n, gr_waiter, node)->what == &gr_wait_get) return true;
+  return false;
+}
+
+/* The outcome lies on its coroutine: values, or an error on top. */
+static void finish(gr_state *S, gr_greenlet *g, int status) {
+  lua_State *co = g->L, *T = S->L;
+  gr_waiter *w = &g->w;
+  bool observed = true;
+  lua_rawgeti(T, GR_T_LIVE, g->slot); /* must outlive this */
+  if (status != LUA_OK) {
+    bool exits = is_exit(S, co, -1);
+    w->flags |= exits ? GR_EXITED : GR_FAILED;
+    observed = exits || awaited(g);
+  }
+  int n = status == LUA_OK ? lua_gettop(co) : 1;
+  if (n > 1) {
+    w->flags |= GR_MANY;
+  } else {
+    if (n == 1)
+      lua_xmove(co, T, 1);
+    else
+      lua_pushnil(T);
+    lua_setiuservalue(T, -2, 1);
+    g->L = NULL;
+  }
+  w->state = GR_DEAD;
+  g->ended = ++S->ended;
+  if (w->flags & GR_PENDING) {
+    lua_pushvalue(T, -1);
+    lua_pushnil(T);
+    lua_rawset(T, GR_T_PENDING);
+  }
+  delist(S, g);
+  if (w->flags & GR_LINKED || !observed) {
+    lua_rawgeti(T, GR_T_POLICY, GR_P_ON_END);
+    lua_pushvalue(T, -2);
+    lua_pushboolean(T, observed);
+    lua_xmove(T, S->talk, 3);
+    talk(S, g, 2);
+  }
+  gr_wake_all(&S->hub, &g->joiners, GR_WOKEN);
+  lua_pop(T, 1);
+}
+
+static void fail(gr_state *S, gr_greenlet *g, int status) {
+  lua_State *co = g->L;
+  if (!is_exit(S, co, -1)) {
+    lua_pushcfunction(S->talk, keep_traceback);
+    gr_push_greenlet(S->talk, S, g);
+    lua_pushlightuserdata(S->talk, S);
+    talk(S, g, 2);
+  }
+  int closed = lua_resetthread(co); /* may block */
+  if (closed != LUA_OK) status = closed;
+  finish(S, g, status);
+}
+
+/* A fresh one ends with the value on top of L, which is popped. */
+static void end_unstarted(lua_State *L, gr_state *S, gr_greenlet *g) {
+  gr_node_remove(&g->w.node);
+  gr_timers_remove(&S->hub.timers, &g->w.timer);
+  lua_settop(g->L, 0);
+  lua_xmove(L, g->L, 1);
+  finish(S, g, LUA_ERRRUN);
+}
+
+static void close_from(lua_State *co) {
+  lua_State *inner = gr_resumee(co);
+  if (inner) close_from(inner);
+  lua_resetthread(co);
+}
+
+static void close_now(gr_state *S, gr_greenlet *g) {
+  lua_State *co = g->L;
+  g->w.flags &= (uint8_t)~GR_CLOSING;
+  lua_State *inner = lua_status(co) == LUA_OK ? gr_resumee(co) : NULL;
+  if (inner) close_from(inner); /* theirs run first, as they would */
+  int status = lua_resetthread(co);
+  if (status == LUA_OK) lua_settop(co, 0);
+  lua_rawgetp(S->L, GR_T_ANCHOR, g);
+  lua_xmove(S->L, co, 1);
+  lua_pushnil(S->L);
+  lua_rawsetp(S->L, GR_T_ANCHOR, g);
+  if (status != LUA_OK) lua_pop(co, 1); /* its own error instead */
+  finish(S, g, LUA_ERRRUN);
+}
+
+void gr_greenlet_close(lua_State *L, gr_state *S, int arg) {
+  gr_greenlet *g = lua_touserdata(L, arg);
+  gr_waiter *w = &g->w;
+  assert(g != S->main && w->state != GR_RUNNING);
+  if (w->state == GR_DEAD || w->flags & GR_CLOSING) {
+    lua_pop(L, 1);
+    return;
+  }
+  if (!(w->flags & GR_STARTED)) {
+    lua_pushvalue(L, arg);
+    enlist(L, S, g);
+    lua_pop(L, 1);
+    end_unstarted(L, S, g);
+    return;
+  }
+  gr_push_table(L, S, GR_T_ANCHOR);
+  lua_insert(L, -2);
+  lua_rawsetp(L, -2, g);
+  lua_pop(L, 1);
+  w->flags |= GR_CLOSING;
+  if (w->state == GR_PARKED) gr_wake(&S->hub, w, GR_RAISE);
+  gr_hub_abandon(&S->hub, w);
+}
+
+/* --- its turn ----------------------------------------------------------- */
+
+static const char stray[] =
+    "attempt to yield from outside a coroutine: a greenlet is resumed by the "
+    "hub alone (green.sleep(0) gives way)";
+static const char tampered[] =
+    "the greenlet's coroutine was resumed or closed by somebody else than "
+    "the hub";
+
+void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {
+  gr_state *S = (gr_state *)(void *)hub;
+  gr_greenlet *g = (gr_greenlet *)(void *)w;
+  lua_State *co = g->L;
+  int n = w->values, nres, status;
+  if (w->flags & GR_CLOSING) {
+    close_now(S, g);
+    return;
+  }
+  if (!(w->flags & GR_STARTED)) {
+    w->flags |= GR_STARTED;
+    n = lua_gettop(co) - 1;
+  } else if (lua_status(co) != LUA_YIELD) {
+    lua_pushstring(co, tampered);
+    fail(S, g, LUA_ERRRUN);
+    return;
+  }
+  S->resumed = co;
+  status = lua_resume(co, NULL, n, &nres);
+  while (status == LUA_YIELD && w->state == GR_RUNNING) {
+    lua_pop(co, nres);
+    gr_raise_later(S, co, stray);
+    status = lua_resume(co, NULL, 0, &nres);
+  }
+  if (status == LUA_YIELD) return;
+  if (status == LUA_OK)
+    finish(S, g, status);
+  else
+    fail(S, g, status);
+}
+
+/* --- interrupts --------------------------------------------------------- */
+
+lua_State *gr_blocked_thread(gr_state *S, gr_greenlet *g) {
+  gr_stack *s = g == S->main ? &S->hub.driver : g->w.stack;
+  return s ? s->data : g->L;
+}
+
+static void add_pending(lua_State *L, gr_state *S, int arg) {
+  gr_greenlet *g = lua_touserdata(L, arg);
+  gr_push_table(L, S, GR_T_PENDING);
+  lua_pushvalue(L, arg);
+  if (lua_rawget(L, -2) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_createtable(L, 1, 0);
+    lua_pushvalue(L, arg);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, -4);
+  }
+  lua_pushvalue(L, -3);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  lua_pop(L, 3);
+  g->w.flags |= GR_PENDING;
+}
+
+void gr_interrupt(lua_State *L, gr_state *S, int arg) {
+  gr_greenlet *g = lua_touserdata(L, arg);
+  gr_waiter *w = &g->w;
+  if (w->state == GR_DEAD) {
+    lua_pop(L, 1);
+  } else if (!(w->flags & GR_STARTED)) {
+    lua_pushvalue(L, arg);
+    enlist(L, S, g);
+    lua_pop(L, 1);
+    end_unstarted(L, S, g);
+  } else if (w->state == GR_PARKED) {
+    lua_State *to = gr_blocked_thread(S, g);
+    if (!lua_checkstack(to, 1)) luaL_error(L, "not enough memory");
+    if (to != L) lua_xmove(L, to, 1);
+    w->values = 1;
+    gr_wake(&S->hub, w, GR_RAISE);
+  } else {
+    add_pending(L, S, arg);
+  }
+}
+
+/* --- what few have ------------------------------------------------------ */
+
+gr_greenlet *gr_to_greenlet(lua_State *L, int arg) {
+  static const char *const name = "__greenlet"; /* every class has this field */
+  if (lua_type(L, arg) != LUA_TUSERDATA || !lua_getmetatable(L, arg))
+    return NULL;
+  lua_pushstring(L, name);
+  bool is = lua_rawget(L, -2) == LUA_TBOOLEAN;
+  lua_pop(L, 2);
+  return is ? lua_touserdata(L, arg) : NULL;
+}
+
+gr_greenlet *gr_check_greenlet(lua_State *L, int arg) {
+  gr_greenlet *g = gr_to_greenlet(L, arg);
+  if (!g) luaL_typeerror(L, arg, "Greenlet");
+  return g;
+}
+
+void gr_push_extra(lua_State *L, gr_state *S, int greenlet, bool make) {
+  greenlet = lua_absindex(L, greenlet);
+  gr_push_table(L, S, GR_T_EXTRA);
+  lua_pushvalue(L, greenlet);
+  if (lua_rawget(L, -2) == LUA_TNIL && make) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, greenlet);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, -4);
+  }
+  lua_remove(L, -2);
+}
+
+/* Push a field of its table, nil if it has none. */
+static void push_extra_field(lua_State *L, gr_state *S, int g,
+                             const char *key) {
+  gr_push_extra(L, S, g, false);
+  if (lua_istable(L, -1)) {
+    lua_getfield(L, -1, key);
+    lua_remove(L, -2);
+  }
+}
+
+void gr_push_name(lua_State *L, gr_state *S, int arg) {
+  gr_greenlet *g = gr_check_greenlet(L, arg);
+  arg = lua_absindex(L, arg);
+  push_extra_field(L, S, arg, "fields");
+  if (lua_istable(L, -1)) {
+    lua_getfield(L, -1, "name");
+    lua_remove(L, -2);
+  }
+  if (lua_isstring(L, -1)) return;
+  lua_pop(L, 1);
+  if (g == S->main) {
+    lua_pushliteral(L, "main");
+  } else {
+    luaL_getmetafield(L, arg, "__name");
+    lua_pushfstring(L, "%s-%d", lua_tostring(L, -1), (int)g->slot);
+    lua_remove(L, -2);
+  }
+}

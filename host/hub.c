@@ -1,0 +1,412 @@
+#include "hub.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+  BUDGET = 256,      /* switches before the loop is polled */
+  CLOCK_EVERY = 8,   /* switches between two looks at the clock */
+  KEEP_IDLE = 64,    /* stacks kept for reuse while the program is busy */
+  KEEP_RESTING = 4,  /* and when it is about to wait */
+  MAX_STACKS = 16000 /* two mappings each, of the kernel's usual 65,530 */
+};
+static const double SLICE = 1e-3; /* seconds before the loop is polled */
+
+double gr_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* --- the ready queue ---------------------------------------------------- */
+
+void gr_waiter_init(gr_waiter *w) {
+  memset(w, 0, sizeof *w);
+  gr_node_init(&w->node);
+  gr_timer_init(&w->timer, GR_TIMER_WAIT);
+}
+
+static void append(gr_hub *hub, gr_waiter *w) {
+  w->state = GR_READY;
+  if (hub->current || hub->passing) {
+    gr_list_append(&hub->ready, &w->node);
+  } else { /* the loop says so */
+    gr_list_append(&hub->polled, &w->node);
+    hub->due++;
+  }
+}
+
+void gr_start(gr_hub *hub, gr_waiter *w) {
+  assert(w->state == GR_FRESH);
+  gr_timers_remove(&hub->timers, &w->timer);
+  append(hub, w);
+}
+
+int gr_start_at(gr_hub *hub, gr_waiter *w, double at) {
+  assert(w->state == GR_FRESH);
+  if (gr_timers_reserve(&hub->timers)) return -1;
+  gr_timers_add(&hub->timers, &w->timer, at, false);
+  return 0;
+}
+
+void gr_wake(gr_hub *hub, gr_waiter *w, int status) {
+  assert(w->state == GR_PARKED);
+  gr_node_remove(&w->node);
+  gr_timers_remove(&hub->timers, &w->timer);
+  if (w->flags & GR_EXTERNAL) {
+    w->flags &= (uint8_t)~GR_EXTERNAL;
+    hub->external--;
+  }
+  w->status = (uint8_t)status;
+  append(hub, w);
+}
+
+void gr_wake_first(gr_hub *hub, gr_list *list, int status) {
+  if (gr_list_empty(list)) return;
+  gr_wake(hub, gr_container(gr_list_first(list), gr_waiter, node), status);
+}
+
+void gr_wake_all(gr_hub *hub, gr_list *list, int status) {
+  while (!gr_list_empty(list)) gr_wake_first(hub, list, status);
+}
+
+/* Who runs now: NULL if nobody, or if the loop is to be polled first. */
+static gr_waiter *pick(gr_hub *hub) {
+  if (gr_list_empty(&hub->ready)) return NULL;
+  if (hub->due) {
+    hub->due--;
+  } else {
+    if (!hub->budget) return NULL;
+    if (--hub->budget % CLOCK_EVERY == 0 && gr_now() > hub->until) {
+      hub->budget = 0;
+      return NULL;
+    }
+  }
+  gr_node *n = gr_list_first(&hub->ready);
+  gr_node_remove(n);
+  gr_waiter *w = gr_container(n, gr_waiter, node);
+  w->state = GR_RUNNING;
+  return w;
+}
+
+/* --- stacks ------------------------------------------------------------- */
+
+static void scheduler(void *arg);
+
+static void push_idle(gr_hub *hub, gr_stack *s) {
+  gr_node *n = &s->node;
+  n->next = hub->idle.next;
+  n->prev = &hub->idle;
+  hub->idle.next->prev = n;
+  hub->idle.next = n;
+  hub->nidle++;
+}
+
+static gr_stack *take_idle(gr_hub *hub, gr_node *n) {
+  gr_node_remove(n);
+  hub->nidle--;
+  return gr_container(n, gr_stack, node);
+}
+
+static void trim(gr_hub *hub, unsigned keep) {
+  while (hub->nidle > keep) {
+    gr_stack_close(take_idle(hub, hub->idle.prev));
+    hub->nstacks--;
+  }
+}
+
+int gr_hub_reserve(gr_hub *hub) {
+  if (hub->nidle) return 0;
+  if (hub->nstacks >= hub->max_stacks) {
+    errno = EAGAIN;
+    return -1;
+  }
+  gr_stack *s = gr_stack_open(GR_STACK_SIZE, scheduler, hub);
+  if (!s) return -1;
+  hub->nstacks++;
+  push_idle(hub, s);
+  return 0;
+}
+
+/* Leave `self` for `w`, wherever it stands; for NULL, for the driver. */
+static void go(gr_hub *hub, gr_stack *self, gr_waiter *w) {
+  gr_stack *to;
+  hub->current = NULL;
+  if (!w || w == hub->main) {
+    to = &hub->driver;
+    hub->current = w;
+  } else if (w->stack) {
+    to = w->stack;
+    hub->current = w;
+  } else { /* to be resumed by a scheduler, on an idle stack */
+    to = take_idle(hub, gr_list_first(&hub->idle));
+    hub->next = w;
+  }
+  hub->stack = to;
+  gr_stack_switch(self, to);
+}
+
+/* What every stack of the hub's runs.  It is entered where it left off: after
+ * the greenlet that stood above it has gone, or when it is wanted again. */
+static void scheduler(void *arg) {
+  gr_hub *hub = arg;
+  gr_stack *self = hub->stack;
+  for (;;) {
+    gr_waiter *w = hub->next ? hub->next : pick(hub);
+    hub->next = NULL;
+    if (w && !w->stack && w != hub->main) {
+      hub->current = w;
+      hub->resume(hub, w);
+      hub->current = NULL;
+      continue;
+    }
+    push_idle(hub, self);
+    go(hub, self, w);
+  }
+}
+
+void gr_hub_abandon(gr_hub *hub, gr_waiter *w) {
+  gr_stack *s = w->stack;
+  if (!s) return;
+  w->stack = NULL;
+  gr_stack_close(s);
+  hub->nstacks--;
+}
+
+/* --- parking ------------------------------------------------------------ */
+
+void gr_arm(gr_hub *hub, double at, bool daemon) {
+  if (at < INFINITY)
+    gr_timers_add(&hub->timers, &hub->current->timer, at, daemon);
+}
+
+void gr_park_waiter(gr_hub *hub, const gr_wait *what, bool external) {
+  gr_waiter *w = hub->current;
+  assert(w->state == GR_RUNNING);
+  w->state = GR_PARKED;
+  w->what = what;
+  w->turn++;
+  if (external) {
+    w->flags |= GR_EXTERNAL;
+    hub->external++;
+  }
+}
+
+static void drive(gr_hub *hub) {
+  hub->current = NULL;
+  hub->driving = true;
+  while (hub->current != hub->main) ev_run(hub->loop, EVRUN_ONCE);
+  hub->driving = false;
+}
+
+void gr_hub_block(gr_hub *hub) {
+  gr_waiter *w = hub->current;
+  if (w == hub->main) {
+    drive(hub);
+    return;
+  }
+  gr_stack *self = hub->stack;
+  w->stack = self;
+  gr_waiter *next = pick(hub);
+  if (next == w) { /* nobody else: it need not leave */
+    w->stack = NULL;
+    return;
+  }
+  go(hub, self, next);
+  w->stack = NULL;
+}
+
+/* --- the pass ----------------------------------------------------------- */
+
+bool gr_hub_alive(const gr_hub *hub) {
+  return hub->external || hub->timers.count > hub->timers.daemons ||
+         !gr_list_empty(&hub->ready) || !gr_list_empty(&hub->polled);
+}
+
+static void enter(gr_hub *hub) {
+  gr_waiter *host = hub->current; /* a host's loop runs while main does */
+  hub->current = NULL;
+  gr_list_prepend_all(&hub->ready, &hub->polled);
+  gr_waiter *w = pick(hub);
+  if (w == hub->main) {
+    hub->current = w;
+  } else if (w) {
+    hub->passing = true;
+    go(hub, &hub->driver, w);
+    hub->passing = false;
+  }
+  if (!hub->current) hub->current = host;
+}
+
+/* Let the loop wake us for the earliest deadline.  A later one than needed
+ * is left alone: it costs one idle turn. */
+static void arm_loop(gr_hub *hub) {
+  double next = gr_timers_next(&hub->timers);
+  if (next >= hub->armed) return;
+  hub->armed = next;
+  ev_now_update(hub->loop);
+  double after = next - gr_now();
+  hub->timer.repeat = after > 1e-9 ? after : 1e-9;
+  bool fresh = !ev_is_active(&hub->timer);
+  ev_timer_again(hub->loop, &hub->timer);
+  if (fresh) ev_unref(hub->loop);
+}
+
+static void begin_turn(gr_hub *hub) {
+  hub->turns = ev_iteration(hub->loop);
+  hub->budget = BUDGET;
+  hub->until = gr_now() + SLICE;
+}
+
+static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events) {
+  gr_hub *hub = p->data;
+  (void)events;
+  if (ev_iteration(loop) != hub->turns) begin_turn(hub);
+  enter(hub);
+  if (hub->driving && hub->owns_loop && !hub->current && !gr_hub_alive(hub)) {
+    gr_wake(hub, hub->main, GR_DEADLOCK);
+    enter(hub);
+  }
+  if (hub->driving && hub->current) ev_break(loop, EVBREAK_ONE);
+  bool more = !gr_list_empty(&hub->ready) || !gr_list_empty(&hub->polled);
+  if (!more) trim(hub, KEEP_RESTING);
+  arm_loop(hub);
+  more = more || !gr_list_empty(&hub->idlers);
+  if (more != (bool)ev_is_active(&hub->idler)) {
+    if (more)
+      ev_idle_start(loop, &hub->idler);
+    else
+      ev_idle_stop(loop, &hub->idler);
+  }
+}
+
+/* The poll found nothing.  One at a time: it may make others ready. */
+static void on_idle(struct ev_loop *loop, ev_idle *w, int events) {
+  gr_hub *hub = w->data;
+  (void)loop, (void)events;
+  if (gr_list_empty(&hub->ready) && gr_list_empty(&hub->polled))
+    gr_wake_first(hub, &hub->idlers, GR_WOKEN);
+}
+
+void gr_hub_await_idle(gr_hub *hub, gr_waiter *w) {
+  gr_list_append(&hub->idlers, &w->node);
+}
+
+/* --- timers and threads ------------------------------------------------- */
+
+static void expire(gr_hub *hub, gr_timer *t) {
+  if (t->kind == GR_TIMER_ALARM) {
+    gr_alarm *a = gr_container(t, gr_alarm, timer);
+    a->fire(hub, a);
+    return;
+  }
+  gr_waiter *w = gr_container(t, gr_waiter, timer);
+  if (w->state == GR_FRESH)
+    gr_start(hub, w);
+  else
+    gr_wake(hub, w, GR_TIMEDOUT);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *w, int events) {
+  gr_hub *hub = w->data;
+  (void)events;
+  ev_ref(loop);
+  ev_timer_stop(loop, w);
+  hub->armed = INFINITY;
+  double now = gr_now();
+  for (gr_timer *t; (t = gr_timers_expire(&hub->timers, now));) expire(hub, t);
+}
+
+void gr_alarm_init(gr_alarm *a, void (*fire)(gr_hub *, gr_alarm *)) {
+  gr_timer_init(&a->timer, GR_TIMER_ALARM);
+  a->fire = fire;
+}
+
+int gr_alarm_set(gr_hub *hub, gr_alarm *a, double at, bool daemon) {
+  if (gr_timers_reserve(&hub->timers)) return -1;
+  gr_timers_add(&hub->timers, &a->timer, at, daemon);
+  return 0;
+}
+
+void gr_alarm_clear(gr_hub *hub, gr_alarm *a) {
+  gr_timers_remove(&hub->timers, &a->timer);
+}
+
+void gr_hub_post(gr_hub *hub, gr_post *p) {
+  p->next = NULL;
+  pthread_mutex_lock(&hub->lock);
+  *hub->last_post = p;
+  hub->last_post = &p->next;
+  pthread_mutex_unlock(&hub->lock);
+  ev_async_send(hub->loop, &hub->async);
+}
+
+static void on_async(struct ev_loop *loop, ev_async *w, int events) {
+  gr_hub *hub = w->data;
+  (void)loop, (void)events;
+  pthread_mutex_lock(&hub->lock);
+  gr_post *p = hub->posts;
+  hub->posts = NULL;
+  hub->last_post = &hub->posts;
+  pthread_mutex_unlock(&hub->lock);
+  for (gr_post *next; p; p = next) {
+    next = p->next; /* run may free it */
+    p->run(hub, p);
+  }
+}
+
+/* --- life --------------------------------------------------------------- */
+
+int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
+  memset(hub, 0, sizeof *hub);
+  gr_list_init(&hub->ready);
+  gr_list_init(&hub->polled);
+  gr_list_init(&hub->idle);
+  gr_list_init(&hub->idlers);
+  gr_timers_init(&hub->timers);
+  gr_stack_adopt(&hub->driver);
+  hub->stack = &hub->driver;
+  hub->max_stacks = MAX_STACKS;
+  hub->armed = INFINITY;
+  hub->last_post = &hub->posts;
+  hub->owns_loop = !loop;
+  hub->loop = loop ? loop : ev_loop_new(EVFLAG_AUTO);
+  if (!hub->loop) return -1;
+  if (gr_hub_reserve(hub)) {
+    if (hub->owns_loop) ev_loop_destroy(hub->loop);
+    return -1;
+  }
+  pthread_mutex_init(&hub->lock, NULL);
+  ev_prepare_init(&hub->prepare, on_prepare);
+  ev_idle_init(&hub->idler, on_idle);
+  ev_set_priority(&hub->idler, EV_MINPRI);
+  ev_init(&hub->timer, on_timer);
+  ev_async_init(&hub->async, on_async);
+  hub->prepare.data = hub->idler.data = hub;
+  hub->timer.data = hub->async.data = hub;
+  ev_set_priority(&hub->prepare, EV_MINPRI); /* after a host's own */
+  ev_prepare_start(hub->loop, &hub->prepare);
+  ev_unref(hub->loop);
+  ev_async_start(hub->loop, &hub->async);
+  ev_unref(hub->loop);
+  begin_turn(hub);
+  return 0;
+}
+
+void gr_hub_fini(gr_hub *hub) {
+  struct ev_loop *loop = hub->loop;
+  if (ev_is_active(&hub->timer)) ev_ref(loop);
+  ev_timer_stop(loop, &hub->timer);
+  ev_idle_stop(loop, &hub->idler);
+  ev_ref(loop);
+  ev_async_stop(loop, &hub->async);
+  ev_ref(loop);
+  ev_prepare_stop(loop, &hub->prepare);
+  if (hub->owns_loop && hub->stack == &hub->driver) ev_loop_destroy(loop);
+  gr_timers_fini(&hub->timers);
+  trim(hub, 0);
+  pthread_mutex_destroy(&hub->lock);
+}

@@ -1,0 +1,202 @@
+#include <assert.h>
+#include <math.h>
+
+#include "state.h"
+
+/* How a greenlet of Lua parks and goes on: state.h says how to use it. */
+
+/* --- raising ------------------------------------------------------------ */
+
+/* Push the oldest interrupt that waits for `g`; false if there is none. */
+static bool take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
+  /* They expired in this order and are raised in it: the first one is it. */
+  for (gr_node *n = S->expired.next; n != &S->expired; n = n->next) {
+    gr_timeout *t = gr_container(n, gr_timeout, node);
+    if (t->target != g) continue;
+    gr_push_table(L, S, GR_T_ANCHOR);
+    lua_rawgetp(L, -1, t);
+    gr_timeout_cancel(L, S, t);
+    if (lua_getiuservalue(L, -1, 1) == LUA_TNIL)
+      lua_pop(L, 1); /* it is its own error */
+    else
+      lua_remove(L, -2);
+    lua_remove(L, -2);
+    return true;
+  }
+  g->w.flags &= (uint8_t)~GR_PENDING;
+  gr_push_table(L, S, GR_T_PENDING);
+  gr_push_greenlet(L, S, g);
+  if (lua_rawget(L, -2) != LUA_TTABLE) {
+    lua_pop(L, 2);
+    return false;
+  }
+  lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+  lua_rawgeti(L, -1, 1);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, -2, i + 1);
+    lua_rawseti(L, -3, i);
+  }
+  if (n > 1) {
+    g->w.flags |= GR_PENDING;
+  } else {
+    gr_push_greenlet(L, S, g);
+    lua_pushnil(L);
+    lua_rawset(L, -5);
+  }
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+  return true;
+}
+
+/* green.pcall will know it again. */
+int gr_raise(lua_State *L, gr_state *S, gr_greenlet *g) {
+  gr_push_table(L, S, GR_T_RAISED);
+  gr_push_greenlet(L, S, g);
+  lua_pushvalue(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+  return lua_error(L);
+}
+
+static int raise_deadlock(lua_State *L, gr_state *S) {
+  gr_push_policy(L, S, GR_P_LOOP_EXIT);
+  if (lua_isnil(L, -1))
+    return luaL_error(L, "this operation would block forever");
+  lua_call(L, 0, 1);
+  return lua_error(L);
+}
+
+static void restore_hook(gr_state *S) {
+  lua_sethook(S->later.L, S->later.hook, S->later.mask, S->later.count);
+}
+
+static void raise_hook(lua_State *L, lua_Debug *ar) {
+  gr_state *S = gr_state_open(L);
+  (void)ar;
+  restore_hook(S);
+  luaL_error(L, "%s", S->later.message);
+}
+
+void gr_raise_later(gr_state *S, lua_State *co, const char *message) {
+  S->later.L = co;
+  S->later.hook = lua_gethook(co);
+  S->later.mask = lua_gethookmask(co);
+  S->later.count = lua_gethookcount(co);
+  S->later.message = message;
+  lua_sethook(co, raise_hook, LUA_MASKRET | LUA_MASKCOUNT, 1);
+}
+
+lua_State *gr_resumee(lua_State *L) {
+  lua_Debug ar;
+  lua_State *co = NULL;
+  if (!lua_getstack(L, 0, &ar) || !lua_checkstack(L, 3)) return NULL;
+  lua_getinfo(L, "Sf", &ar);
+  if (*ar.what != 'C') {
+    lua_pop(L, 1);
+    return NULL;
+  }
+  /* coroutine.wrap keeps its coroutine as an upvalue, coroutine.resume has it
+   * as its first argument. */
+  if (lua_getupvalue(L, -1, 1)) {
+    co = lua_tothread(L, -1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  if (!co && lua_getlocal(L, &ar, 1)) {
+    co = lua_tothread(L, -1);
+    lua_pop(L, 1);
+  }
+  if (co == L || (co && lua_status(co) != LUA_OK)) return NULL;
+  return co;
+}
+
+/* Somebody resumed a parked greenlet's coroutine.  Nothing has happened to
+ * its wait, so it goes on waiting, and the culprit gets the error. */
+static int refuse(lua_State *L, gr_state *S, lua_KContext ctx,
+                  lua_KFunction k) {
+  static const char message[] =
+      "cannot resume a greenlet: it waits, and only the hub wakes it";
+  gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
+  lua_State *by = g ? g->L : NULL;
+  for (lua_State *next; by && (next = gr_resumee(by)) != L; by = next)
+    ;
+  if (by) {
+    gr_raise_later(S, by, message);
+    return lua_yieldk(L, 0, ctx, k);
+  }
+  lua_pushstring(L, message);
+  return lua_yieldk(L, 1, ctx, k);
+}
+
+/* --- parking ------------------------------------------------------------ */
+
+gr_greenlet *gr_can_block(lua_State *L, gr_state *S, double at) {
+  gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
+  if (!g)
+    luaL_error(L, "cannot block here: the hub itself is running this "
+                  "function (a rawlink must not block; link may)");
+  if (g->w.flags & GR_PENDING && take_interrupt(L, S, g))
+    gr_raise(L, S, g);
+  if (at < INFINITY && gr_timers_reserve(&S->hub.timers))
+    luaL_error(L, "not enough memory");
+  if (L == g->L && lua_isyieldable(L)) return g;
+  if (lua_gc(L, LUA_GCCOUNT) < 0)
+    luaL_error(L, "cannot block in a finalizer (__gc): the collector stands "
+                  "still until it returns");
+  if (gr_hub_reserve(&S->hub))
+    luaL_error(L,
+               "cannot block here: no C stack is left (%d in use, limit %d)",
+               (int)S->hub.nstacks, (int)S->hub.max_stacks);
+  return g;
+}
+
+/* Way 1 or way 2, for a waiter that is parked, or woken already. */
+static int leave(lua_State *L, gr_state *S, lua_KContext ctx,
+                 lua_KFunction k) {
+  gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
+  if (L == g->L && lua_isyieldable(L)) return lua_yieldk(L, 0, ctx, k);
+  S->hub.stack->data = L;
+  gr_hub_block(&S->hub);
+  S->resumed = L;
+  return k(L, LUA_YIELD, ctx);
+}
+
+int gr_park(lua_State *L, gr_state *S, const gr_wait *what, bool external,
+            lua_KContext ctx, lua_KFunction k) {
+  S->hub.current->values = 0;
+  gr_park_waiter(&S->hub, what, external);
+  return leave(L, S, ctx, k);
+}
+
+int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx,
+                lua_KFunction k) {
+  gr_waiter *w = S->hub.current;
+  w->values = 0;
+  w->status = GR_WOKEN;
+  w->state = GR_READY;
+  gr_list_append(&S->hub.ready, &w->node);
+  return leave(L, S, ctx, k);
+}
+
+void gr_yield_in_place(lua_State *L, gr_state *S) {
+  gr_waiter *w = S->hub.current;
+  w->values = 0;
+  w->status = GR_WOKEN;
+  w->state = GR_READY;
+  gr_list_append(&S->hub.ready, &w->node);
+  S->hub.stack->data = L;
+  gr_hub_block(&S->hub);
+}
+
+int gr_woken(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
+  if (S->resumed != L) return refuse(L, S, ctx, k);
+  S->resumed = NULL;
+  gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
+  int status = g->w.status;
+  if (status == GR_RAISE) {
+    if (g->w.values || take_interrupt(L, S, g)) gr_raise(L, S, g);
+  } else if (status == GR_DEADLOCK && !g->w.what->calm) {
+    raise_deadlock(L, S);
+  }
+  return status;
+}

@@ -1,0 +1,131 @@
+#include "state.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "greenlet.h"
+
+static const char key; /* of the state in the registry */
+
+void gr_push_table(lua_State *L, gr_state *S, int t) {
+  lua_pushvalue(S->L, t);
+  lua_xmove(S->L, L, 1);
+}
+
+void gr_push_policy(lua_State *L, gr_state *S, int p) {
+  lua_rawgeti(S->L, GR_T_POLICY, p);
+  lua_xmove(S->L, L, 1);
+}
+
+void gr_setfuncs(lua_State *L, gr_state *S, const luaL_Reg *funcs) {
+  lua_pushlightuserdata(L, S);
+  luaL_setfuncs(L, funcs, 1);
+}
+
+/* A finalizer: the Lua state is being closed. */
+static int state_gc(lua_State *L) {
+  gr_state *S = lua_touserdata(L, 1);
+  if (S->L) gr_state_close(L, S);
+  return 0;
+}
+
+static void new_table(lua_State *L, gr_state *S, const char *mode) {
+  lua_newtable(L);
+  if (mode) {
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, mode);
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+  }
+  lua_xmove(L, S->L, 1);
+}
+
+/* The greenlet that stands for the program itself. */
+static void make_main(lua_State *L, gr_state *S) {
+  gr_greenlet *g = lua_newuserdatauv(L, sizeof *g, 1);
+  gr_greenlet_init(g);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  g->L = S->host = lua_tothread(L, -1);
+  lua_setiuservalue(L, -2, 1);
+  g->w.state = GR_RUNNING;
+  g->w.flags = GR_STARTED;
+  lua_xmove(L, S->L, 1);
+  lua_rawseti(S->L, GR_T_LIVE, 0);
+  S->main = g;
+  S->hub.main = S->hub.current = &g->w;
+}
+
+gr_state *gr_state_peek(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &key);
+  gr_state *S = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return S;
+}
+
+gr_state *gr_state_open(lua_State *L) {
+  gr_state *S = gr_state_peek(L);
+  if (S) return S;
+  S = lua_newuserdatauv(L, sizeof *S, 2);
+  memset(S, 0, sizeof *S);
+  lua_State *T = lua_newthread(L);
+  lua_setiuservalue(L, -2, 1);
+  S->talk = lua_newthread(L);
+  lua_setiuservalue(L, -2, 2);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, state_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  if (gr_hub_init(&S->hub, NULL))
+    luaL_error(L, "cannot open the hub: %s", strerror(errno));
+  S->hub.resume = gr_greenlet_resume;
+  gr_list_init(&S->expired);
+  S->L = T; /* from here on the finalizer has something to close */
+  for (int t = GR_T_LIVE; t <= GR_T_END; t++)
+    new_table(L, S, t == GR_T_EXTRA || t == GR_T_RAISED ? "k" : NULL);
+  if (!lua_checkstack(T, LUA_MINSTACK)) luaL_error(L, "not enough memory");
+  make_main(L, S);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+  return S;
+}
+
+static void close_greenlet(gr_state *S, gr_greenlet *g) {
+  lua_State *co = g->L;
+  gr_waiter *w = &g->w, *before = S->hub.current;
+  bool running = w->state == GR_RUNNING;
+  if (!co || g == S->main) return;
+  gr_node_remove(&w->node);
+  gr_timers_remove(&S->hub.timers, &w->timer);
+  gr_hub_abandon(&S->hub, w);
+  w->state = GR_RUNNING;
+  S->hub.current = w;
+  lua_resetthread(co);
+  S->hub.current = before;
+  w->state = running ? GR_RUNNING : GR_DEAD;
+}
+
+/* In slots' order, which is close to that of their starts. */
+static void close_all(lua_State *L, gr_state *S) {
+  for (uint32_t i = 1; i <= S->nslots; i++) {
+    if (lua_rawgeti(S->L, GR_T_LIVE, i) == LUA_TUSERDATA) {
+      lua_xmove(S->L, L, 1); /* it stays alive, and off S->L */
+      close_greenlet(S, lua_touserdata(L, -1));
+      lua_pushnil(S->L);
+      lua_rawseti(S->L, GR_T_LIVE, i);
+    } else {
+      lua_xmove(S->L, L, 1);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+void gr_state_close(lua_State *L, gr_state *S) {
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  close_all(L, S);
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+  gr_hub_fini(&S->hub);
+  gr_free(S->slots);
+  S->slots = NULL;
+  S->L = NULL;
+}

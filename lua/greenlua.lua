@@ -1,0 +1,58 @@
+--- greenlua: code that reads as if it blocked, in one thread.
+--
+-- A *greenlet* is a coroutine that the hub schedules. Whatever in this library
+-- waits (`sleep`, `join`, a socket's `receive`) lets the others run meanwhile,
+-- wherever it is called: in a greenlet, in a coroutine of the program's own,
+-- under `table.sort`, in the main program.
+--
+-- Seconds are numbers, fractions allowed. As a timeout, nil waits for ever, 0
+-- does not wait, and a `Timeout` object is raised when it expires.
+--
+--    local green = require "greenlua"
+--    local function greet(name) green.sleep(1) print("hello, " .. name) end
+--    green.joinall { green.spawn(greet, "Ada"), green.spawn(greet, "Alan") }
+--
+-- @module greenlua
+
+local core = require "greenlua.core"
+local greenlet = require "greenlua.greenlet"
+
+local green = {
+  _VERSION = "greenlua 0.1.0",
+  Greenlet = greenlet.Greenlet,
+  GreenletExit = greenlet.GreenletExit,
+  current = core.current,
+  sleep = core.sleep,
+  idle = core.idle,
+  spawn = greenlet.Greenlet.spawn,
+  spawn_later = greenlet.Greenlet.spawn_later,
+  kill = greenlet.kill,
+  killall = greenlet.killall,
+  pcall = greenlet.pcall,
+  on_error = greenlet.on_error,
+}
+
+-- Where each of the other names is, loaded when it is first used.
+local homes = {
+  Timeout = "timeout", with_timeout = "timeout", within = "timeout",
+  wait = "wait", iwait = "wait", joinall = "wait", run = "wait",
+  LoopExit = "util", shutdown = "util",
+}
+local modules = { signal = true, socket = true, timeout = true, util = true }
+
+core.policy("loop_exit", function()
+  return require("greenlua.util").LoopExit()
+end)
+
+return setmetatable(green, {
+  __index = function(self, name)
+    local value
+    if homes[name] then
+      value = require("greenlua." .. homes[name])[name]
+    elseif modules[name] then
+      value = require("greenlua." .. name)
+    end
+    rawset(self, name, value)
+    return value
+  end,
+})

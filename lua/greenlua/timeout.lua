@@ -1,0 +1,88 @@
+--- Timeouts: errors that come by themselves, told apart by identity.
+--
+-- A Timeout belongs to the greenlet that makes (or starts) it, and runs from
+-- then on. When it expires it is raised where that greenlet waits, or where it
+-- waits next: busy code is not interrupted. After gevent's `Timeout`; of two at
+-- the same deadline, the one that was started first is raised first.
+--
+-- @usage local timer <close> = green.Timeout(2)
+-- local ok, err = pcall(fetch)
+-- if not ok and err == timer then print "too slow" end
+--
+-- @module greenlua.timeout
+
+local native = require "greenlua.core.timeout"
+
+local M = {}
+
+--- A timeout. Fields: `seconds`, `pending`.
+-- @type Timeout
+local Timeout = {
+  --- Is x a Timeout?
+  -- @function Timeout.is
+  is = native.is,
+}
+M.Timeout = Timeout
+
+--- Make one, and start it.
+-- @function Timeout
+-- @tparam[opt] number seconds nil: it never expires
+-- @param[opt] err what to raise instead of the Timeout itself
+-- @tparam[opt] boolean ref false: it does not keep the program going
+-- @treturn Timeout
+setmetatable(Timeout, {
+  __call = function(_, seconds, err, ref) return native.new(seconds, err, ref) end,
+  __tostring = function() return "class Timeout" end,
+})
+
+--- The same, except that a Timeout object is given back as it is.
+-- @tparam[opt] number|Timeout seconds
+-- @treturn Timeout
+function Timeout.start_new(seconds)
+  if native.is(seconds) then return seconds end
+  return native.new(seconds)
+end
+
+--- Start it again, now, for the calling greenlet.
+-- @function Timeout:start
+-- @tparam[opt] number seconds its own by default
+-- @treturn Timeout itself
+
+--- Stop it. It can be started again. `<close>` and `close` do the same.
+-- @function Timeout:cancel
+
+--- Call a function that must return in time.
+-- Raises a Timeout if it does not.
+-- @tparam number|Timeout|nil seconds
+-- @tparam function f
+-- @param ... its arguments
+-- @return what f returned
+function M.with_timeout(seconds, f, ...)
+  local timer = Timeout.start_new(seconds)
+  if timer == seconds then return f(...) end -- its owner cancels it
+  local _ <close> = timer
+  return f(...)
+end
+
+local function outcome(timer, ok, err, ...)
+  if ok then return true, err, ... end
+  if err == timer then return false end
+  error(err, 0)
+end
+
+--- Call a function that may run out of time.
+-- Only this call's own Timeout is caught: others, and errors, pass through.
+-- @tparam number|Timeout|nil seconds
+-- @tparam function f
+-- @param ... its arguments
+-- @treturn[1] boolean true
+-- @return[1] what f returned
+-- @treturn[2] boolean false, if the time ran out
+function M.within(seconds, f, ...)
+  local timer = Timeout.start_new(seconds)
+  if timer == seconds then return outcome(timer, pcall(f, ...)) end
+  local _ <close> = timer
+  return outcome(timer, pcall(f, ...))
+end
+
+return M

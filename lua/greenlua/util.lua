@@ -1,0 +1,87 @@
+--- Looking at a running program, and ending it.
+-- @module greenlua.util
+
+local core = require "greenlua.core"
+
+local M = {}
+
+local function describe(thread)
+  -- What a blocking method waits on is the first argument of its call.
+  local _, object = debug.getlocal(thread, 0, 1)
+  local t = type(object)
+  if t ~= "userdata" and t ~= "table" then return "" end
+  local ok, text = pcall(tostring, object)
+  return ok and " (" .. text .. ")" or ""
+end
+
+local function traceback(threads)
+  local lines = {}
+  for i = #threads, 1, -1 do
+    local trace = debug.traceback(threads[i])
+    for line in trace:gmatch "\n\t*([^\n]+)" do
+      lines[#lines + 1] = "      " .. line
+    end
+    if i > 1 then lines[#lines + 1] = "      (in the coroutine of)" end
+  end
+  return table.concat(lines, "\n")
+end
+
+--- Who waits where, and for what: a line for each living greenlet, with the
+-- traceback of each that is parked.
+-- @treturn string
+function M.tree()
+  local lines = {}
+  local function add(g)
+    local what, threads = core.standing(g)
+    if what then
+      local where = describe(threads[#threads])
+      lines[#lines + 1] = ("  %s waits in %s%s"):format(g.name, what, where)
+      lines[#lines + 1] = traceback(threads)
+    else
+      lines[#lines + 1] = ("  %s"):format(tostring(g))
+    end
+  end
+  for _, g in ipairs(core.live()) do add(g) end
+  return table.concat(lines, "\n")
+end
+
+--- What main is raised when nothing is left that could ever end its wait.
+-- `message` says so, `tree` tells who waits where.
+-- @type LoopExit
+local LoopExit = { __name = "LoopExit" }
+LoopExit.__index = LoopExit
+M.LoopExit = LoopExit
+
+function LoopExit.is(value)
+  return type(value) == "table" and getmetatable(value) == LoopExit
+end
+
+function LoopExit:__tostring()
+  return self.message .. "\n" .. self.tree
+end
+
+setmetatable(LoopExit, {
+  __call = function(class)
+    local where = debug.traceback("", 2):gsub("^\n[^\n]*\n", "")
+    local tree = M.tree()
+    return setmetatable({
+      message = "LoopExit: this operation would block forever",
+      tree = (tree == "" and "  no other greenlet is alive"
+        or "greenlets that wait:\n" .. tree),
+      where = where,
+    }, class)
+  end,
+  __tostring = function() return "class LoopExit" end,
+})
+
+--- End the program: close every greenlet, main's `<close>` variables too.
+-- @tparam[opt=0] integer code exit code
+function M.shutdown(code)
+  local me = core.current()
+  for _, g in ipairs(core.live()) do
+    if g ~= me then g:close() end
+  end
+  os.exit(code or 0, true)
+end
+
+return M
