@@ -41,17 +41,19 @@ static int spawn(lua_State *L) {
  * itself as its function's first argument. */
 static int new(lua_State *L) {
   gr_state *S = gr_state_of(L);
-  int own = lua_toboolean(L, 2), n = lua_gettop(L) - 3;
+  bool own = lua_toboolean(L, 2);
   check_callable(L, 3);
-  gr_greenlet *g = gr_greenlet_new(L, S, n);
+  if (own) { /* a place for itself among its arguments */
+    lua_pushnil(L);
+    lua_insert(L, 4);
+  }
+  gr_greenlet_new(L, S, lua_gettop(L) - 3);
+  if (own) {
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, -2, 2);
+  }
   lua_pushvalue(L, 1);
   lua_setmetatable(L, -2);
-  if (own) {
-    if (!lua_checkstack(g->L, 1)) return luaL_error(L, "too many arguments");
-    lua_pushvalue(L, -1);
-    lua_xmove(L, g->L, 1);
-    lua_insert(g->L, 2);
-  }
   return 1;
 }
 
@@ -150,7 +152,8 @@ static int id(lua_State *L) {
 
 /* ended(g) -> the order of its end among all, 0 while it lives. */
 static int ended(lua_State *L) {
-  lua_pushinteger(L, gr_check_greenlet(L, 1)->ended);
+  gr_greenlet *g = gr_check_greenlet(L, 1);
+  lua_pushinteger(L, g->w.state == GR_DEAD ? g->ended : 0);
   return 1;
 }
 
@@ -526,8 +529,7 @@ static int metatable(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   luaL_checkstring(L, 2);
   lua_newtable(L);
-  lua_pushboolean(L, 1);
-  lua_setfield(L, -2, "__greenlet");
+  gr_mark_class(L);
   lua_pushvalue(L, 2);
   lua_setfield(L, -2, "__name");
   lua_pushlightuserdata(L, S);

@@ -6,6 +6,8 @@
 
 #include "alloc.h"
 
+enum { MAX_ARGS = 250 }; /* to spawn; user values are no stack */
+
 void gr_greenlet_init(gr_greenlet *g) {
   gr_waiter_init(&g->w);
   gr_list_init(&g->joiners);
@@ -13,19 +15,72 @@ void gr_greenlet_init(gr_greenlet *g) {
   g->slot = g->ended = 0;
 }
 
+/* Its function and arguments are its user values until it starts.  A thousand
+ * that wait for their start are small, and their coroutines, made one by one
+ * when they run, stay in the cache. */
 gr_greenlet *gr_greenlet_new(lua_State *L, gr_state *S, int nargs) {
-  gr_greenlet *g = lua_newuserdatauv(L, sizeof *g, 1);
+  if (nargs >= MAX_ARGS) luaL_error(L, "too many arguments (%d)", nargs);
+  gr_greenlet *g = lua_newuserdatauv(L, sizeof *g, nargs + 1);
   gr_greenlet_init(g);
+  g->ended = (uint32_t)nargs;
+  lua_insert(L, -nargs - 2);
+  for (int i = nargs + 1; i > 0; i--) lua_setiuservalue(L, -i - 1, i);
   gr_push_policy(L, S, GR_P_GREENLET);
   lua_setmetatable(L, -2);
-  lua_State *co = lua_newthread(L);
-  lua_setiuservalue(L, -2, 1);
-  lua_insert(L, -nargs - 2);
-  if (!lua_checkstack(co, nargs + 1)) luaL_error(L, "too many arguments");
-  lua_xmove(L, co, nargs + 1);
-  if (lua_gethookmask(co)) lua_sethook(co, NULL, 0, 0); /* the spawner's */
-  g->L = co;
   return g;
+}
+
+/* (state): one more coroutine to begin with. */
+static int add_spare(lua_State *L) {
+  gr_state *S = lua_touserdata(L, 1);
+  gr_push_table(L, S, GR_T_SPARE);
+  lua_newthread(L);
+  lua_rawseti(L, -2, (int)S->nspare + 1);
+  S->nspare++;
+  return 0;
+}
+
+/* Give it a coroutine with its function and arguments.  false: no memory; the
+ * error is on S->talk. */
+static bool begin(gr_state *S, gr_greenlet *g) {
+  lua_State *T = S->L;
+  int nargs = (int)g->ended;
+  if (!S->nspare) {
+    lua_pushcfunction(S->talk, add_spare);
+    lua_pushlightuserdata(S->talk, S);
+    if (lua_pcall(S->talk, 1, 0, 0)) return false;
+  }
+  lua_rawgeti(T, GR_T_SPARE, (int)S->nspare);
+  lua_State *co = lua_tothread(T, -1);
+  if (nargs >= LUA_MINSTACK && !lua_checkstack(co, nargs + 1)) {
+    lua_pop(T, 1);
+    lua_pushliteral(S->talk, "not enough memory");
+    return false;
+  }
+  S->nspare--;
+  g->L = co;
+  g->ended = 0;
+  gr_push_greenlet(T, S, g);
+  lua_insert(T, -2);
+  for (int i = 1; i <= nargs + 1; i++) {
+    lua_getiuservalue(T, -2, i);
+    lua_xmove(T, co, 1);
+    if (i == 1) continue;
+    lua_pushnil(T);
+    lua_setiuservalue(T, -3, i);
+  }
+  lua_setiuservalue(T, -2, 1);
+  lua_pop(T, 1);
+  return true;
+}
+
+/* Keep the coroutine of one that has returned for the next to begin. */
+static void keep_spare(gr_state *S, lua_State *co) {
+  if (S->nspare == GR_MAX_SPARE) return;
+  if (lua_gethookmask(co)) lua_sethook(co, NULL, 0, 0);
+  lua_pushthread(co);
+  lua_xmove(co, S->L, 1);
+  lua_rawseti(S->L, GR_T_SPARE, (int)++S->nspare);
 }
 
 /* --- the table of the living -------------------------------------------- */
@@ -89,15 +144,19 @@ void gr_greenlet_start_at(lua_State *L, gr_state *S, gr_greenlet *g,
 
 const gr_wait gr_wait_get = {.name = "get"};
 
-static bool is_exit(gr_state *S, lua_State *L, int value) {
-  value = lua_absindex(L, value);
-  gr_push_policy(L, S, GR_P_EXIT);
-  bool is = lua_rawequal(L, -1, value);
-  if (!is && lua_getmetatable(L, value)) {
-    is = lua_rawequal(L, -1, -2);
-    lua_pop(L, 1);
+/* Is the value on top of `L` a GreenletExit?  A thread that has failed has no
+ * room for more, so it is looked at on S->L. */
+static bool is_exit(gr_state *S, lua_State *L) {
+  lua_State *T = S->L;
+  lua_xmove(L, T, 1);
+  lua_rawgeti(T, GR_T_POLICY, GR_P_EXIT);
+  bool is = lua_rawequal(T, -1, -2);
+  if (!is && lua_getmetatable(T, -2)) {
+    is = lua_rawequal(T, -1, -2);
+    lua_pop(T, 1);
   }
-  lua_pop(L, 1);
+  lua_pop(T, 1);
+  lua_xmove(T, L, 1);
   return is;
 }
 
@@ -136,27 +195,28 @@ static bool awaited(const gr_greenlet *g) {
   return false;
 }
 
-/* The outcome lies on its coroutine: values, or an error on top. */
-static void finish(gr_state *S, gr_greenlet *g, int status) {
-  lua_State *co = g->L, *T = S->L;
+/* Its outcome lies on top of `from`: values, all there are, or an error. */
+static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
+  lua_State *T = S->L;
   gr_waiter *w = &g->w;
   bool observed = true;
   lua_rawgeti(T, GR_T_LIVE, g->slot); /* must outlive this */
   if (status != LUA_OK) {
-    bool exits = is_exit(S, co, -1);
+    bool exits = is_exit(S, from);
     w->flags |= exits ? GR_EXITED : GR_FAILED;
     observed = exits || awaited(g);
   }
-  int n = status == LUA_OK ? lua_gettop(co) : 1;
+  int n = status == LUA_OK ? lua_gettop(from) : 1;
   if (n > 1) {
     w->flags |= GR_MANY;
   } else {
     if (n == 1)
-      lua_xmove(co, T, 1);
+      lua_xmove(from, T, 1);
     else
       lua_pushnil(T);
     lua_setiuservalue(T, -2, 1);
     g->L = NULL;
+    if (status == LUA_OK) keep_spare(S, from);
   }
   w->state = GR_DEAD;
   g->ended = ++S->ended;
@@ -179,7 +239,7 @@ static void finish(gr_state *S, gr_greenlet *g, int status) {
 
 static void fail(gr_state *S, gr_greenlet *g, int status) {
   lua_State *co = g->L;
-  if (!is_exit(S, co, -1)) {
+  if (!is_exit(S, co)) {
     lua_pushcfunction(S->talk, keep_traceback);
     gr_push_greenlet(S->talk, S, g);
     lua_pushlightuserdata(S->talk, S);
@@ -187,16 +247,14 @@ static void fail(gr_state *S, gr_greenlet *g, int status) {
   }
   int closed = lua_resetthread(co); /* may block */
   if (closed != LUA_OK) status = closed;
-  finish(S, g, status);
+  finish(S, g, co, status);
 }
 
-/* A fresh one ends with the value on top of L, which is popped. */
-static void end_unstarted(lua_State *L, gr_state *S, gr_greenlet *g) {
+/* One that has not begun ends with the value on top of L, which is popped. */
+static void end_with(lua_State *L, gr_state *S, gr_greenlet *g) {
   gr_node_remove(&g->w.node);
   gr_timers_remove(&S->hub.timers, &g->w.timer);
-  lua_settop(g->L, 0);
-  lua_xmove(L, g->L, 1);
-  finish(S, g, LUA_ERRRUN);
+  finish(S, g, L, LUA_ERRRUN);
 }
 
 static void close_from(lua_State *co) {
@@ -217,7 +275,7 @@ static void close_now(gr_state *S, gr_greenlet *g) {
   lua_pushnil(S->L);
   lua_rawsetp(S->L, GR_T_ANCHOR, g);
   if (status != LUA_OK) lua_pop(co, 1); /* its own error instead */
-  finish(S, g, LUA_ERRRUN);
+  finish(S, g, co, LUA_ERRRUN);
 }
 
 void gr_greenlet_close(lua_State *L, gr_state *S, int arg) {
@@ -232,7 +290,7 @@ void gr_greenlet_close(lua_State *L, gr_state *S, int arg) {
     lua_pushvalue(L, arg);
     enlist(L, S, g);
     lua_pop(L, 1);
-    end_unstarted(L, S, g);
+    end_with(L, S, g);
     return;
   }
   gr_push_table(L, S, GR_T_ANCHOR);
@@ -264,8 +322,14 @@ void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {
   }
   if (!(w->flags & GR_STARTED)) {
     w->flags |= GR_STARTED;
+    if (!begin(S, g)) {
+      end_with(S->talk, S, g);
+      return;
+    }
+    co = g->L;
     n = lua_gettop(co) - 1;
   } else if (lua_status(co) != LUA_YIELD) {
+    if (!lua_checkstack(co, 1)) lua_settop(co, 0);
     lua_pushstring(co, tampered);
     fail(S, g, LUA_ERRRUN);
     return;
@@ -279,7 +343,7 @@ void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {
   }
   if (status == LUA_YIELD) return;
   if (status == LUA_OK)
-    finish(S, g, status);
+    finish(S, g, co, status);
   else
     fail(S, g, status);
 }
@@ -317,7 +381,7 @@ void gr_interrupt(lua_State *L, gr_state *S, int arg) {
     lua_pushvalue(L, arg);
     enlist(L, S, g);
     lua_pop(L, 1);
-    end_unstarted(L, S, g);
+    end_with(L, S, g);
   } else if (w->state == GR_PARKED) {
     lua_State *to = gr_blocked_thread(S, g);
     if (!lua_checkstack(to, 1)) luaL_error(L, "not enough memory");
@@ -331,14 +395,20 @@ void gr_interrupt(lua_State *L, gr_state *S, int arg) {
 
 /* --- what few have ------------------------------------------------------ */
 
+static char mark; /* the first element of every class's metatable */
+
 gr_greenlet *gr_to_greenlet(lua_State *L, int arg) {
-  static const char *const name = "__greenlet"; /* every class has this field */
   if (lua_type(L, arg) != LUA_TUSERDATA || !lua_getmetatable(L, arg))
     return NULL;
-  lua_pushstring(L, name);
-  bool is = lua_rawget(L, -2) == LUA_TBOOLEAN;
+  lua_rawgeti(L, -1, 1);
+  bool is = lua_touserdata(L, -1) == &mark;
   lua_pop(L, 2);
   return is ? lua_touserdata(L, arg) : NULL;
+}
+
+void gr_mark_class(lua_State *L) {
+  lua_pushlightuserdata(L, &mark);
+  lua_rawseti(L, -2, 1);
 }
 
 gr_greenlet *gr_check_greenlet(lua_State *L, int arg) {

@@ -4,6 +4,8 @@
 
 #include "state.h"
 
+enum { GR_MAX_SPARE = 64 }; /* coroutines kept for greenlets to come */
+
 void gr_greenlet_init(gr_greenlet *g);
 
 /* gr_hub.resume */

@@ -5,10 +5,19 @@
 
 /* How a greenlet of Lua parks and goes on: state.h says how to use it. */
 
+enum { FAST_STACKS = 64 }; /* on which to wait for a turn */
+
 /* --- raising ------------------------------------------------------------ */
 
 /* Push the oldest interrupt that waits for `g`; false if there is none. */
 static bool take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
+  if (S->interrupted && g == S->main) {
+    S->interrupted = false;
+    luaL_where(L, 1);
+    lua_pushliteral(L, "interrupted!");
+    lua_concat(L, 2);
+    return true;
+  }
   /* They expired in this order and are raised in it: the first one is it. */
   for (gr_node *n = S->expired.next; n != &S->expired; n = n->next) {
     gr_timeout *t = gr_container(n, gr_timeout, node);
@@ -46,6 +55,13 @@ static bool take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
   lua_replace(L, -3);
   lua_pop(L, 1);
   return true;
+}
+
+void gr_interrupt_main(gr_state *S) {
+  gr_waiter *w = &S->main->w;
+  S->interrupted = true;
+  w->flags |= GR_PENDING;
+  if (w->state == GR_PARKED) gr_wake(&S->hub, w, GR_RAISE);
 }
 
 /* green.pcall will know it again. */
@@ -168,14 +184,23 @@ int gr_park(lua_State *L, gr_state *S, const gr_wait *what, bool external,
   return leave(L, S, ctx, k);
 }
 
+/* The wait is short, so a C stack costs nothing while there are few of them:
+ * two switches of stacks are faster than a yield, which is a longjmp, and a
+ * lua_resume, which is a setjmp. */
 int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx,
                 lua_KFunction k) {
-  gr_waiter *w = S->hub.current;
+  gr_hub *hub = &S->hub;
+  gr_waiter *w = hub->current;
   w->values = 0;
   w->status = GR_WOKEN;
   w->state = GR_READY;
-  gr_list_append(&S->hub.ready, &w->node);
-  return leave(L, S, ctx, k);
+  gr_list_append(&hub->ready, &w->node);
+  if (!hub->nidle && (hub->nstacks >= FAST_STACKS || gr_hub_reserve(hub)))
+    return leave(L, S, ctx, k);
+  hub->stack->data = L;
+  gr_hub_block(hub);
+  S->resumed = L;
+  return k(L, LUA_YIELD, ctx);
 }
 
 void gr_yield_in_place(lua_State *L, gr_state *S) {

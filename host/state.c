@@ -7,6 +7,7 @@
 #include "greenlet.h"
 
 static const char key; /* of the state in the registry */
+static const char watcher_key;
 
 void gr_push_table(lua_State *L, gr_state *S, int t) {
   lua_pushvalue(S->L, t);
@@ -30,8 +31,8 @@ static int state_gc(lua_State *L) {
   return 0;
 }
 
-static void new_table(lua_State *L, gr_state *S, const char *mode) {
-  lua_newtable(L);
+static void new_table(lua_State *L, gr_state *S, int room, const char *mode) {
+  lua_createtable(L, room, 0);
   if (mode) {
     lua_createtable(L, 0, 1);
     lua_pushstring(L, mode);
@@ -63,6 +64,21 @@ gr_state *gr_state_peek(lua_State *L) {
   return S;
 }
 
+void gr_state_watch(lua_State *L, lua_CFunction f) {
+  lua_pushcfunction(L, f);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &watcher_key);
+}
+
+/* NULL: it is about to be closed. */
+static void tell_watcher(lua_State *L, gr_state *S) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &watcher_key) == LUA_TNIL) {
+    lua_pop(L, 1);
+    return;
+  }
+  if (S) lua_pushlightuserdata(L, S);
+  lua_call(L, S != NULL, 0);
+}
+
 gr_state *gr_state_open(lua_State *L) {
   gr_state *S = gr_state_peek(L);
   if (S) return S;
@@ -82,10 +98,12 @@ gr_state *gr_state_open(lua_State *L) {
   gr_list_init(&S->expired);
   S->L = T; /* from here on the finalizer has something to close */
   for (int t = GR_T_LIVE; t <= GR_T_END; t++)
-    new_table(L, S, t == GR_T_EXTRA || t == GR_T_RAISED ? "k" : NULL);
+    new_table(L, S, t == GR_T_SPARE ? GR_MAX_SPARE : 0,
+              t == GR_T_EXTRA || t == GR_T_RAISED ? "k" : NULL);
   if (!lua_checkstack(T, LUA_MINSTACK)) luaL_error(L, "not enough memory");
   make_main(L, S);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+  tell_watcher(L, S);
   return S;
 }
 
@@ -121,6 +139,7 @@ static void close_all(lua_State *L, gr_state *S) {
 
 void gr_state_close(lua_State *L, gr_state *S) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
+  tell_watcher(L, NULL);
   close_all(L, S);
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);

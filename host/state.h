@@ -29,15 +29,16 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <signal.h>
 
 #include "hub.h"
 
 typedef struct gr_greenlet {
   gr_waiter w;      /* first: the hub's view of it */
-  lua_State *L;     /* its coroutine; NULL once it has ended and given it up */
+  lua_State *L;     /* its coroutine, from its start to its end */
   gr_list joiners;  /* waiters for its end */
   uint32_t slot;    /* in the table of the living; a small number to name it */
-  uint32_t ended;   /* the order of its end among all */
+  uint32_t ended;   /* the order of its end; before it starts: arguments */
 } gr_greenlet;
 
 enum { /* gr_waiter.flags besides the hub's */
@@ -58,7 +59,8 @@ enum {
   GR_T_RAISED,   /* greenlet -> the last interrupt raised in it (weak) */
   GR_T_ANCHOR,   /* address -> object that must outlive its references in C */
   GR_T_POLICY,   /* what the Lua side decides, by the numbers below */
-  GR_T_END = GR_T_POLICY
+  GR_T_SPARE,    /* array of coroutines for greenlets to come */
+  GR_T_END = GR_T_SPARE
 };
 
 enum {                /* in GR_T_POLICY */
@@ -77,9 +79,11 @@ typedef struct gr_state {
   gr_greenlet *main;
   uint32_t *slots; /* free ones */
   uint32_t nfree, nslots, room;
+  uint32_t nspare; /* coroutines in GR_T_SPARE */
   uint32_t living; /* greenlets, main not counted */
   uint32_t ended;
   gr_list expired; /* timeouts that are still to be raised */
+  volatile sig_atomic_t interrupted; /* main is to raise "interrupted!" */
   struct {         /* a hook displaced by gr_raise_later */
     lua_State *L;
     lua_Hook hook;
@@ -93,6 +97,10 @@ gr_state *gr_state_open(lua_State *L);
 
 /* The state's hub; NULL if nobody has opened it. */
 gr_state *gr_state_peek(lua_State *L);
+
+/* Have `f(S)` called, with the state as a light userdata, when it is opened,
+ * and `f()` before it is closed.  One `f` for a Lua state. */
+void gr_state_watch(lua_State *L, lua_CFunction f);
 
 /* Close every greenlet and the hub, as closing the Lua state would. */
 void gr_state_close(lua_State *L, gr_state *S);
@@ -138,7 +146,8 @@ void gr_yield_in_place(lua_State *L, gr_state *S);
 /* --- greenlets ---------------------------------------------------------- */
 
 /* Pops a function and its `nargs` arguments, pushes a greenlet that will run
- * it (with the metatable of plain ones).  Raises only for want of memory. */
+ * it (with the metatable of plain ones).  Raises for want of memory, or if
+ * there are more than 249 arguments. */
 gr_greenlet *gr_greenlet_new(lua_State *L, gr_state *S, int nargs);
 
 /* Let it run, now or at a time; it is on top of the stack.  May raise for
@@ -152,6 +161,9 @@ void gr_greenlet_start_at(lua_State *L, gr_state *S, gr_greenlet *g,
 gr_greenlet *gr_check_greenlet(lua_State *L, int arg);
 gr_greenlet *gr_to_greenlet(lua_State *L, int arg);
 
+/* Make the table on top of the stack a metatable of greenlets. */
+void gr_mark_class(lua_State *L);
+
 /* Push a living greenlet. */
 void gr_push_greenlet(lua_State *L, gr_state *S, gr_greenlet *g);
 
@@ -162,6 +174,10 @@ void gr_push_extra(lua_State *L, gr_state *S, int greenlet, bool make);
  * where it is parked, or at its next park.  A fresh one ends without having
  * run.  The caller handles the running greenlet itself. */
 void gr_interrupt(lua_State *L, gr_state *S, int arg);
+
+/* Raise "interrupted!" in main: where it is parked, or at its next park.  Calls
+ * no Lua, so a loop callback may. */
+void gr_interrupt_main(gr_state *S);
 
 /* Raise the value on top of the stack as an interrupt of `g`, which runs. */
 int gr_raise(lua_State *L, gr_state *S, gr_greenlet *g);
