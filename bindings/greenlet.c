@@ -1,19 +1,13 @@
-/* greenlua.core: greenlets, and waiting for time and for one another.
- * lua/greenlua/greenlet.lua builds the public class on it. */
-#include <assert.h>
+/* greenlua.core: greenlets.  lua/greenlua/greenlet.lua builds the public class
+ * on it. */
 #include <math.h>
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "alloc.h"
 #include "greenlualib.h"
 #include "state.h"
 
-static const gr_wait sleep_wait = {.name = "sleep"};
-static const gr_wait join_wait = {.name = "join"};
-static const gr_wait drain_wait = {.name = "run", .calm = true};
-static const gr_wait idle_wait = {.name = "idle"};
 
 static gr_greenlet *current(gr_state *S) {
   return (gr_greenlet *)(void *)S->hub.current;
@@ -107,22 +101,6 @@ static int successful(lua_State *L) {
   return 1;
 }
 
-/* Push all values of one that has ended without an error. */
-static int push_values(lua_State *L, gr_greenlet *g) {
-  if (!(g->w.flags & GR_MANY)) {
-    lua_getiuservalue(L, 1, 1);
-    return 1;
-  }
-  int n = lua_gettop(g->L);
-  luaL_checkstack(L, n, "too many values of a greenlet");
-  if (!lua_checkstack(g->L, 1)) return luaL_error(L, "not enough memory");
-  for (int i = 1; i <= n; i++) {
-    lua_pushvalue(g->L, i);
-    lua_xmove(g->L, L, 1);
-  }
-  return n;
-}
-
 /* outcome(g) -> state, failed, first value or error.  State: "fresh", "ready",
  * "running", "parked", "dead". */
 static int outcome(lua_State *L) {
@@ -133,7 +111,7 @@ static int outcome(lua_State *L) {
   lua_pushboolean(L, g->w.flags & GR_FAILED);
   if (g->w.state != GR_DEAD)
     return 2;
-  push_values(L, g);
+  gr_push_values(L, 1);
   lua_settop(L, 4);
   return 3;
 }
@@ -220,208 +198,6 @@ static int raised(lua_State *L) {
   return 1;
 }
 
-/* --- waiting ------------------------------------------------------------ */
-
-static int sleep_k(lua_State *L, int status, lua_KContext ctx) {
-  (void)status;
-  gr_woken(L, gr_state_of(L), ctx, sleep_k);
-  return 0;
-}
-
-/* sleep([seconds [, ref]]) */
-static int l_sleep(lua_State *L) {
-  gr_state *S = gr_state_of(L);
-  double seconds = luaL_optnumber(L, 1, 0);
-  if (seconds <= 0) {
-    gr_can_block(L, S, INFINITY);
-    return gr_give_way(L, S, 0, sleep_k);
-  }
-  luaL_argcheck(L, !isnan(seconds), 1, "not a number of seconds (NaN)");
-  bool daemon = !lua_isnoneornil(L, 2) && !lua_toboolean(L, 2);
-  double at = gr_now() + seconds;
-  if (at == INFINITY) at = HUGE_VAL;
-  gr_can_block(L, S, at);
-  gr_arm(&S->hub, at, daemon);
-  return gr_park(L, S, &sleep_wait, false, 0, sleep_k);
-}
-
-static int join_k(lua_State *L, int status, lua_KContext ctx) {
-  (void)status;
-  if (gr_woken(L, gr_state_of(L), ctx, join_k) == GR_TIMEDOUT) {
-    gr_timed_out(L, 2);
-    lua_pushboolean(L, 0);
-  } else {
-    lua_pushboolean(L, 1);
-  }
-  return 1;
-}
-
-/* Wait for the end of greenlet 1 until the timeout in argument 2. */
-static int await(lua_State *L, gr_state *S, gr_greenlet *g, double at,
-                 const gr_wait *what, lua_KFunction k) {
-  gr_greenlet *me = gr_can_block(L, S, at);
-  if (me == g) return luaL_error(L, "a greenlet cannot wait for its own end");
-  gr_list_append(&g->joiners, &me->w.node);
-  gr_arm(&S->hub, at, false);
-  return gr_park(L, S, what, false, 0, k);
-}
-
-/* join(g [, timeout]) -> true, or false if the timeout came first */
-static int join(lua_State *L) {
-  gr_state *S = gr_state_of(L);
-  gr_greenlet *g = gr_check_greenlet(L, 1);
-  double at = gr_check_deadline(L, S, 2);
-  if (g->w.state == GR_DEAD || at == 0) {
-    lua_pushboolean(L, g->w.state == GR_DEAD);
-    return 1;
-  }
-  lua_settop(L, 2);
-  return await(L, S, g, at, &join_wait, join_k);
-}
-
-static int deliver(lua_State *L, gr_greenlet *g) {
-  if (!(g->w.flags & GR_FAILED)) return push_values(L, g);
-  lua_getiuservalue(L, 1, 1);
-  return lua_error(L);
-}
-
-static int raise_timeout(lua_State *L) {
-  gr_timed_out(L, 2);
-  gr_timeout *t = gr_timeout_new(L, gr_state_of(L), lua_tonumber(L, 2));
-  t->fired = true;
-  return lua_error(L);
-}
-
-static int get_k(lua_State *L, int status, lua_KContext ctx) {
-  (void)status;
-  if (gr_woken(L, gr_state_of(L), ctx, get_k) == GR_TIMEDOUT)
-    return raise_timeout(L);
-  return deliver(L, gr_check_greenlet(L, 1));
-}
-
-/* get(g [, timeout]) -> its values; raises its error, or a Timeout */
-static int get(lua_State *L) {
-  gr_state *S = gr_state_of(L);
-  gr_greenlet *g = gr_check_greenlet(L, 1);
-  double at = gr_check_deadline(L, S, 2);
-  lua_settop(L, 2);
-  if (g->w.state == GR_DEAD) return deliver(L, g);
-  if (at == 0) return raise_timeout(L);
-  return await(L, S, g, at, &gr_wait_get, get_k);
-}
-
-/* Push the greenlets of list 1 that have ended, in the order of their ends. */
-static int by_end(const void *a, const void *b) {
-  uint32_t x = ((const uint32_t *)a)[0], y = ((const uint32_t *)b)[0];
-  return x < y ? -1 : x > y;
-}
-
-static int push_ended(lua_State *L) {
-  lua_Unsigned n = lua_rawlen(L, 1), count = 0;
-  uint32_t(*order)[2] = lua_newuserdatauv(L, n * sizeof *order + 1, 0);
-  bool sorted = true;
-  for (lua_Unsigned i = 1; i <= n; i++) {
-    lua_rawgeti(L, 1, (lua_Integer)i);
-    gr_greenlet *g = lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    if (g->w.state != GR_DEAD) continue;
-    if (count && order[count - 1][0] > g->ended) sorted = false;
-    order[count][0] = g->ended;
-    order[count++][1] = (uint32_t)i;
-  }
-  if (!sorted) qsort(order, count, sizeof *order, by_end);
-  lua_createtable(L, (int)count, 0);
-  for (lua_Unsigned i = 0; i < count; i++) {
-    lua_rawgeti(L, 1, order[i][1]);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
-  }
-  return 1;
-}
-
-static int join_list_k(lua_State *L, int status, lua_KContext ctx);
-
-/* Join one after the other, from index `i` on: who has ended by then costs no
- * park. */
-static int join_from(lua_State *L, gr_state *S, lua_Integer i, double at) {
-  lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
-  for (; i <= n; i++) {
-    lua_rawgeti(L, 1, i);
-    gr_greenlet *g = gr_to_greenlet(L, -1);
-    lua_pop(L, 1); /* the list keeps it */
-    if (!g) return luaL_error(L, "the list has changed while it was awaited");
-    if (g->w.state == GR_DEAD) continue;
-    gr_greenlet *me = gr_can_block(L, S, at);
-    if (me == g) return luaL_error(L, "a greenlet cannot wait for its own end");
-    gr_list_append(&g->joiners, &me->w.node);
-    gr_arm(&S->hub, at, false);
-    return gr_park(L, S, &join_wait, false, i, join_list_k);
-  }
-  return push_ended(L);
-}
-
-static int join_list_k(lua_State *L, int status, lua_KContext ctx) {
-  gr_state *S = gr_state_of(L);
-  (void)status;
-  if (gr_woken(L, S, ctx, join_list_k) == GR_TIMEDOUT) {
-    gr_timed_out(L, 2);
-    return push_ended(L);
-  }
-  return join_from(L, S, (lua_Integer)ctx, lua_tonumber(L, 3));
-}
-
-/* join_list(list [, timeout]) -> those that have ended, in the order of their
- * ends; nil if not all are greenlets */
-static int join_list(lua_State *L) {
-  gr_state *S = gr_state_of(L);
-  luaL_checktype(L, 1, LUA_TTABLE);
-  double at = gr_check_deadline(L, S, 2);
-  lua_settop(L, 2);
-  lua_pushnumber(L, at);
-  for (lua_Integer i = (lua_Integer)lua_rawlen(L, 1); i > 0; i--) {
-    lua_rawgeti(L, 1, i);
-    if (!gr_to_greenlet(L, -1)) return lua_pushnil(L), 1;
-    lua_pop(L, 1);
-  }
-  return at == 0 ? push_ended(L) : join_from(L, S, 1, at);
-}
-
-static int drain_k(lua_State *L, int status, lua_KContext ctx) {
-  (void)status;
-  int how = gr_woken(L, gr_state_of(L), ctx, drain_k);
-  if (how == GR_TIMEDOUT) gr_timed_out(L, 1);
-  lua_pushboolean(L, how != GR_TIMEDOUT);
-  return 1;
-}
-
-/* drain([timeout]): main waits until nothing is left that could run. */
-static int drain(lua_State *L) {
-  gr_state *S = gr_state_of(L);
-  double at = gr_check_deadline(L, S, 1);
-  if (current(S) != S->main)
-    return luaL_error(L, "only main can wait for everything to end");
-  if (!S->living || at == 0) {
-    lua_pushboolean(L, !S->living);
-    return 1;
-  }
-  gr_can_block(L, S, at);
-  gr_arm(&S->hub, at, true);
-  return gr_park(L, S, &drain_wait, false, 0, drain_k);
-}
-
-static int idle_k(lua_State *L, int status, lua_KContext ctx) {
-  (void)status;
-  gr_woken(L, gr_state_of(L), ctx, idle_k);
-  return 0;
-}
-
-/* idle(): wait until nobody else is ready and the loop has nothing to tell */
-static int idle(lua_State *L) {
-  gr_state *S = gr_state_of(L);
-  gr_greenlet *me = gr_can_block(L, S, INFINITY);
-  gr_hub_await_idle(&S->hub, &me->w);
-  return gr_park(L, S, &idle_wait, true, 0, idle_k);
-}
-
 /* --- ending ------------------------------------------------------------- */
 
 /* interrupt(g, err): raise `err` in it, at once if it is the running one */
@@ -457,7 +233,7 @@ static int property(lua_State *L, gr_state *S, const char *key) {
   case 'v':
     if (strcmp(key, "value")) return 0;
     if (!dead || failed) return lua_pushnil(L), 1;
-    push_values(L, g);
+    gr_push_values(L, 1);
     lua_settop(L, 3);
     return 1;
   case 'e':
@@ -602,12 +378,6 @@ int luaopen_greenlua_core(lua_State *L) {
       {"live", live},
       {"standing", standing},
       {"raised", raised},
-      {"sleep", l_sleep},
-      {"join", join},
-      {"join_list", join_list},
-      {"get", get},
-      {"drain", drain},
-      {"idle", idle},
       {"interrupt", interrupt},
       {"close", l_close},
       {"metatable", metatable},

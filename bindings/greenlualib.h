@@ -18,6 +18,7 @@ GR_MODULE int luaopen_greenlua(lua_State *L);
 void greenlua_preload(lua_State *L);
 
 int luaopen_greenlua_core(lua_State *L);
+int luaopen_greenlua_core_wait(lua_State *L);
 int luaopen_greenlua_core_timeout(lua_State *L);
 int luaopen_greenlua_core_waitlist(lua_State *L);
 int luaopen_greenlua_core_signal(lua_State *L);

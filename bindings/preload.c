@@ -6,6 +6,7 @@
 
 static const luaL_Reg in_c[] = {
     {"greenlua.core", luaopen_greenlua_core},
+    {"greenlua.core.wait", luaopen_greenlua_core_wait},
     {"greenlua.core.timeout", luaopen_greenlua_core_timeout},
     {"greenlua.core.waitlist", luaopen_greenlua_core_waitlist},
     {"greenlua.core.signal", luaopen_greenlua_core_signal},

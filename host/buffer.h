@@ -15,8 +15,8 @@
 typedef struct gr_buffer {
   char *data; /* the first byte */
   size_t len;
-  char *own;    /* its own memory; NULL: none, or it has borrowed some */
-  size_t room;  /* of own */
+  char *own;   /* its own memory; NULL: none, or it has borrowed some */
+  size_t room; /* of own */
 } gr_buffer;
 
 typedef struct gr_lender {

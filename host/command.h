@@ -3,8 +3,8 @@
  *   main.c       options, scripts, the end
  *   interrupt.c  Ctrl-C
  *   repl.c       the prompt
- *   line.c       how the prompt gets a line: editing, history, greenlets
- *                running meanwhile
+ *   line.c       how it gets a line while greenlets run
+ *   edit.c       and how that is edited on a terminal
  */
 #ifndef GR_COMMAND_H
 #define GR_COMMAND_H
@@ -51,5 +51,19 @@ bool gr_line_read(lua_State *L, const char *prompt);
 void gr_line_remember(const char *text);
 
 void gr_line_close(void);
+
+enum { /* instead of a byte */
+  GR_BYTE_END = -1,
+  GR_BYTE_RAISED = -2 /* main was raised what is now on top of its stack */
+};
+
+/* The next byte of stdin, for which main parks. */
+int gr_line_byte(void);
+
+/* The same for lines that are edited.  false: that is not possible here. */
+bool gr_edit_open(lua_State *L, struct ev_loop *loop);
+bool gr_edit_read(lua_State *L, const char *prompt);
+void gr_edit_remember(const char *text);
+void gr_edit_close(void);
 
 #endif

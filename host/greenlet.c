@@ -50,18 +50,17 @@ static bool begin(gr_state *S, gr_greenlet *g) {
     lua_pushlightuserdata(S->talk, S);
     if (lua_pcall(S->talk, 1, 0, 0)) return false;
   }
+  lua_rawgeti(T, GR_T_LIVE, g->slot);
   lua_rawgeti(T, GR_T_SPARE, (int)S->nspare);
   lua_State *co = lua_tothread(T, -1);
   if (nargs >= LUA_MINSTACK && !lua_checkstack(co, nargs + 1)) {
-    lua_pop(T, 1);
+    lua_pop(T, 2);
     lua_pushliteral(S->talk, "not enough memory");
     return false;
   }
   S->nspare--;
   g->L = co;
   g->ended = 0;
-  gr_push_greenlet(T, S, g);
-  lua_insert(T, -2);
   for (int i = 1; i <= nargs + 1; i++) {
     lua_getiuservalue(T, -2, i);
     lua_xmove(T, co, 1);
@@ -458,4 +457,20 @@ void gr_push_name(lua_State *L, gr_state *S, int arg) {
     lua_pushfstring(L, "%s-%d", lua_tostring(L, -1), (int)g->slot);
     lua_remove(L, -2);
   }
+}
+
+int gr_push_values(lua_State *L, int arg) {
+  gr_greenlet *g = lua_touserdata(L, arg);
+  if (!(g->w.flags & GR_MANY)) {
+    lua_getiuservalue(L, arg, 1);
+    return 1;
+  }
+  int n = lua_gettop(g->L);
+  luaL_checkstack(L, n, "too many values of a greenlet");
+  if (!lua_checkstack(g->L, 1)) return luaL_error(L, "not enough memory");
+  for (int i = 1; i <= n; i++) {
+    lua_pushvalue(g->L, i);
+    lua_xmove(g->L, L, 1);
+  }
+  return n;
 }

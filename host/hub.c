@@ -266,6 +266,7 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events) {
   (void)events;
   if (ev_iteration(loop) != hub->turns) begin_turn(hub);
   enter(hub);
+  if (hub->flush) hub->flush(hub);
   if (hub->driving && hub->owns_loop && !hub->current && !gr_hub_alive(hub)) {
     gr_wake(hub, hub->main, GR_DEADLOCK);
     enter(hub);
@@ -398,6 +399,7 @@ int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
 
 void gr_hub_fini(gr_hub *hub) {
   struct ev_loop *loop = hub->loop;
+  if (hub->streams) hub->fini_streams(hub);
   if (ev_is_active(&hub->timer)) ev_ref(loop);
   ev_timer_stop(loop, &hub->timer);
   ev_idle_stop(loop, &hub->idler);

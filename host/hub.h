@@ -127,6 +127,11 @@ struct gr_hub {
   ev_timer timer;
   ev_async async;
 
+  /* streams (stream.c), from the first one on */
+  struct gr_streams *streams;
+  void (*flush)(gr_hub *); /* NULL, or due before the loop is polled */
+  void (*fini_streams)(gr_hub *);
+
   /* posts */
   pthread_mutex_t lock;
   gr_post *posts, **last_post;

@@ -10,7 +10,7 @@
  * deep.  Who has not come to its hook for a while stands still in a C function
  * (or has lost its time in one); if that is coroutine.resume or a wrapped
  * coroutine, what it has resumed is there to be read, and gets the hook, too.
- * A timer comes back for it with the same signal. */
+ * A timer comes back for that, with a signal of its own. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -19,6 +19,7 @@
 
 #include "command.h"
 
+#define TIMER_SIGNAL (SIGRTMAX - 1) /* the last one is valgrind's */
 enum { DISPLACED = 8 };
 static const long PATIENCE = 20 * 1000 * 1000; /* nanoseconds */
 
@@ -38,6 +39,11 @@ static struct {
   } displaced[DISPLACED];
   volatile sig_atomic_t ndisplaced;
 } keys;
+
+static bool undelivered(void) {
+  gr_state *S = keys.S;
+  return keys.pending || (S && S->interrupted);
+}
 
 /* --- the hook ----------------------------------------------------------- */
 
@@ -80,9 +86,9 @@ static void tell_main(gr_state *S) {
 
 static void on_event(lua_State *L, lua_Debug *ar) {
   gr_state *S = keys.S;
-  bool pending = keys.pending || (S && S->interrupted);
+  bool pending = undelivered();
   (void)ar;
-  keys.pending = false; /* before the hooks change: see on_signal */
+  keys.pending = false; /* first: no timer shall meddle with the hooks now */
   unset_hook(L);
   if (!pending) return; /* it came to this late */
   if (!S || S->hub.current == &S->main->w) {
@@ -130,22 +136,31 @@ static void come_back(void) {
   if (keys.timed) timer_settime(keys.timer, 0, &when, NULL);
 }
 
-static void on_signal(int sig, siginfo_t *info, void *context) {
-  gr_state *S = keys.S;
-  bool again = info->si_code == SI_TIMER;
+/* Other threads have no business here. */
+static bool pass_on(int sig) {
+  if (pthread_equal(pthread_self(), keys.thread)) return false;
+  pthread_kill(keys.thread, sig);
+  return true;
+}
+
+static void on_timer(int sig) {
   int err = errno;
-  bool pending = keys.pending || (S && S->interrupted);
-  (void)context;
-  if (!pthread_equal(pthread_self(), keys.thread)) {
-    if (!again) pthread_kill(keys.thread, sig);
-  } else if (again) {
-    if (!pending) return;
+  if (!pass_on(sig) && undelivered()) {
     look_deeper();
     come_back();
-  } else if (pending) {
+  }
+  errno = err;
+}
+
+static void on_signal(int sig) {
+  int err = errno;
+  if (pass_on(sig)) {
+    /* nothing is left to do */
+  } else if (undelivered()) {
     signal(sig, SIG_DFL);
-    raise(sig); /* when we have returned */
+    raise(sig); /* as soon as we have returned */
   } else {
+    gr_state *S = keys.S;
     lua_State *L = running();
     keys.pending = true;
     if (L) set_hook(L);
@@ -179,33 +194,33 @@ static int watch_state(lua_State *L) {
   return 0;
 }
 
-static void install(void (*handler)(int, siginfo_t *, void *)) {
+/* NULL: the default.  Neither handler may come in the middle of the other. */
+static void install(int sig, void (*handler)(int), int flags) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
   sigemptyset(&action.sa_mask);
-  if (handler) {
-    action.sa_flags = SA_SIGINFO; /* no SA_RESTART: a read ends, too */
-    action.sa_sigaction = handler;
-  } else {
-    action.sa_handler = SIG_DFL;
-  }
-  sigaction(SIGINT, &action, NULL);
+  sigaddset(&action.sa_mask, SIGINT);
+  sigaddset(&action.sa_mask, TIMER_SIGNAL);
+  action.sa_handler = handler ? handler : SIG_DFL;
+  action.sa_flags = flags;
+  sigaction(sig, &action, NULL);
 }
 
 void gr_interrupt_open(lua_State *L) {
   struct sigevent event = {.sigev_notify = SIGEV_SIGNAL,
-                           .sigev_signo = SIGINT};
+                           .sigev_signo = TIMER_SIGNAL};
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   keys.L = lua_tothread(L, -1);
   lua_pop(L, 1);
   keys.thread = pthread_self();
   keys.timed = timer_create(CLOCK_MONOTONIC, &event, &keys.timer) == 0;
+  if (keys.timed) install(TIMER_SIGNAL, on_timer, SA_RESTART);
   gr_state_watch(L, watch_state);
-  install(on_signal);
+  install(SIGINT, on_signal, 0); /* a system call that waits ends, too */
 }
 
 void gr_interrupt_close(void) {
-  install(NULL);
+  install(SIGINT, NULL, 0);
   if (keys.timed) timer_delete(keys.timer);
   keys.timed = false;
 }

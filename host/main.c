@@ -247,7 +247,7 @@ static int run_init(lua_State *L) {
 static int drain(lua_State *L) {
   if (!gr_state_peek(L)) return LUA_OK; /* the hub has not been needed */
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  if (lua_getfield(L, -1, "greenlua.core") != LUA_TTABLE) return LUA_OK;
+  if (lua_getfield(L, -1, "greenlua.core.wait") != LUA_TTABLE) return LUA_OK;
   lua_getfield(L, -1, "drain");
   return gr_report(L, gr_call(L, 0, 0));
 }

@@ -201,6 +201,10 @@ lua_State *gr_resumee(lua_State *L);
  * returns. */
 void gr_raise_later(gr_state *S, lua_State *co, const char *message);
 
+/* Push what greenlet `arg` has returned, all of it; how many values.  It has
+ * ended, and without an error. */
+int gr_push_values(lua_State *L, int arg);
+
 /* Push the name of greenlet `arg`: what the program calls it, or its class and
  * its number. */
 void gr_push_name(lua_State *L, gr_state *S, int arg);

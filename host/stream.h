@@ -30,23 +30,28 @@
 #include "buffer.h"
 #include "io.h"
 
-enum { GR_STREAM_BUFFER = 64 << 10 };
+enum {
+  GR_STREAM_BUFFER = 64 << 10,
+  GR_STREAM_PIECES = 64 /* at most, in one write */
+};
 
 typedef struct gr_stream {
+  gr_node node; /* among the open ones */
   gr_io reads, writes;
   gr_buffer in, out;
   size_t searched; /* bytes of `in` in which no delimiter begins */
   uint64_t received, sent;
-  int error;        /* errno of a write that went wrong after the fact */
-  bool eager : 1;   /* never gather */
+  int error;         /* errno of a write that went wrong after the fact */
+  bool eager : 1;    /* never gather */
   bool draining : 1; /* `out` is written as the kernel takes it */
-  bool ending : 1;  /* and then this side of the connection is shut down */
+  bool ending : 1;   /* and then this side of the connection is shut down */
 } gr_stream;
 
 /* What the streams of one hub share. */
 typedef struct gr_streams {
   gr_lender in, out;
   gr_stream *gathering; /* the one whose output is in out.memory, or NULL */
+  gr_list open;
   gr_list starved;      /* waiters for a descriptor to become free */
   gr_list lingering;    /* closed streams with output */
   gr_waiter *busy;      /* who has not parked between its calls */

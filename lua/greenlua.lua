@@ -15,6 +15,7 @@
 -- @module greenlua
 
 local core = require "greenlua.core"
+local waiting = require "greenlua.core.wait"
 local greenlet = require "greenlua.greenlet"
 
 local green = {
@@ -22,8 +23,8 @@ local green = {
   Greenlet = greenlet.Greenlet,
   GreenletExit = greenlet.GreenletExit,
   current = core.current,
-  sleep = core.sleep,
-  idle = core.idle,
+  sleep = waiting.sleep,
+  idle = waiting.idle,
   spawn = greenlet.Greenlet.spawn,
   spawn_later = greenlet.Greenlet.spawn_later,
   kill = greenlet.kill,

@@ -8,6 +8,7 @@
 -- @module greenlua.greenlet
 
 local core = require "greenlua.core"
+local waiting = require "greenlua.core.wait"
 
 local M = {}
 
@@ -145,7 +146,7 @@ Greenlet.start_later = core.start_later
 -- @function Greenlet:join
 -- @tparam[opt] number|Timeout timeout
 -- @treturn boolean true; false if the time ran out first
-Greenlet.join = core.join
+Greenlet.join = waiting.join
 
 --- Wait for its end and get what it returned.
 -- Raises its error if it failed, a Timeout if the time runs out. A killed one
@@ -153,7 +154,7 @@ Greenlet.join = core.join
 -- @function Greenlet:get
 -- @tparam[opt] number|Timeout timeout
 -- @return what it returned, all of it
-Greenlet.get = core.get
+Greenlet.get = waiting.get
 
 --- Has it ended?
 -- @function Greenlet:ready
@@ -174,7 +175,7 @@ Greenlet.successful = core.successful
 -- @treturn boolean true; false if the time ran out first
 function Greenlet:kill(err, timeout)
   M.kill(self, err)
-  return core.join(self, timeout)
+  return waiting.join(self, timeout)
 end
 
 --- End it for good: its pending `<close>` variables run, and no `pcall` of its
@@ -183,14 +184,14 @@ end
 -- Neither main nor the running greenlet can be closed.
 function Greenlet:close()
   core.close(self, GreenletExit())
-  core.join(self)
+  waiting.join(self)
 end
 
 -- A `<close>` variable that holds a greenlet: leaving the scope waits for it,
 -- leaving it by an error kills it.
 function Greenlet:_leave(err)
   if err == nil and core.started(self) then
-    core.join(self)
+    waiting.join(self)
   else
     self:kill(err)
   end
@@ -371,7 +372,7 @@ function M.killall(list, err, timeout)
   if timeout == 0 then return end
   local Timeout = require("greenlua.timeout").Timeout
   local timer <close> = Timeout.start_new(timeout)
-  for _, g in ipairs(list) do core.join(g) end
+  for _, g in ipairs(list) do waiting.join(g) end
 end
 
 local function pass_interrupts(ok, err, ...)

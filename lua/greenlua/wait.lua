@@ -6,6 +6,7 @@
 -- @module greenlua.wait
 
 local core = require "greenlua.core"
+local waiting = require "greenlua.core.wait"
 local waitlist = require "greenlua.core.waitlist"
 local Timeout = require("greenlua.timeout").Timeout
 
@@ -115,7 +116,7 @@ end
 -- @treturn[1] table those that are ready, in the order of becoming so
 -- @treturn[2] boolean without a list: true; false if the time ran out first
 function M.wait(objects, timeout, count)
-  if objects == nil then return core.drain(timeout) end
+  if objects == nil then return waiting.drain(timeout) end
   check_list("wait", objects)
   check_count("wait", 3, count)
   return collect(watch(objects, check_timeout("wait", timeout), count, "rawlink"))
@@ -132,7 +133,7 @@ function M.joinall(list, timeout, raise_error, count)
   check_list("joinall", list)
   check_count("joinall", 4, count)
   if not (raise_error or count) then
-    local done = core.join_list(list, timeout)
+    local done = waiting.join_list(list, timeout)
     if done then return done end
   end
   local deadline = check_timeout("joinall", timeout)
@@ -151,7 +152,7 @@ end
 -- @tparam[opt] number|Timeout timeout
 -- @treturn boolean true; false if the time ran out first
 function M.run(timeout)
-  return core.drain(timeout)
+  return waiting.drain(timeout)
 end
 
 return M

@@ -1,0 +1,133 @@
+/* What the files of greenlua.core.socket share: the record behind a socket
+ * object, its timeouts, and how its methods wait and fail. */
+#ifndef GRB_SOCKET_H
+#define GRB_SOCKET_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "state.h"
+#include "stream.h"
+
+/* As LuaSocket's: an object's class changes in place. */
+enum { GRB_MASTER, GRB_CLIENT, GRB_SERVER, GRB_CLASSES, GRB_ANY = -1 };
+
+enum { GRB_READ, GRB_WRITE }; /* sides */
+
+typedef struct grb_socket {
+  const void *magic; /* &grb_socket_magic */
+  gr_stream stream;
+  int family;      /* AF_UNSPEC as long as it is open */
+  uint8_t class;
+  bool delays;     /* somebody turned TCP_NODELAY off */
+  double block, total; /* of settimeout; negative: none */
+  double until[2];     /* the end of the running operation of each side */
+  double delay;        /* seconds until accept looks for a descriptor again */
+  double birth;        /* for getstats */
+} grb_socket;
+
+extern const char grb_socket_magic;
+
+/* --- objects ------------------------------------------------------------ */
+
+/* Argument `arg` as a socket; NULL if it is none. */
+static inline grb_socket *grb_to_socket(lua_State *L, int arg) {
+  grb_socket *s = lua_touserdata(L, arg);
+  if (!s || lua_rawlen(L, arg) != sizeof *s || s->magic != &grb_socket_magic)
+    return NULL;
+  return s;
+}
+
+/* Raises that `arg` is no socket of that class. */
+void grb_wrong_class(lua_State *L, int arg, int class);
+
+/* Argument 1, of one class, or of GRB_ANY; raises if it is not. */
+static inline grb_socket *grb_check(lua_State *L, int class) {
+  grb_socket *s = grb_to_socket(L, 1);
+  if (!s || (class >= 0 && s->class != class)) grb_wrong_class(L, 1, class);
+  return s;
+}
+
+/* Push a new socket without a descriptor. */
+grb_socket *grb_new_socket(lua_State *L, gr_state *S, int class, int family);
+
+/* Make the socket at `arg` one of another class. */
+void grb_set_class(lua_State *L, int arg, int class);
+
+/* Give a socket a new descriptor for its family.  0 or errno. */
+int grb_open_fd(grb_socket *s, int family);
+
+/* What every connected socket gets, and its descriptor. */
+void grb_adopt(grb_socket *s, int fd);
+
+static inline int grb_fd(const grb_socket *s) {
+  return gr_stream_fd(&s->stream);
+}
+
+/* --- failing ------------------------------------------------------------ */
+
+/* The message for an errno; 0 means the end of the stream. */
+const char *grb_message(int err);
+
+/* Push nil and the message; 2. */
+int grb_fail(lua_State *L, int err);
+
+/* --- waiting ------------------------------------------------------------ */
+
+/* A second greenlet on one side is misuse: raises, naming both. */
+void grb_check_free(lua_State *L, gr_state *S, grb_socket *s, int side,
+                    const gr_wait *what);
+
+/* An operation begins: its clock starts. */
+void grb_begin(grb_socket *s, int side);
+
+/* Never wait? */
+static inline bool grb_polls(const grb_socket *s) {
+  return s->block == 0 || s->total == 0;
+}
+
+/* When the next wait of the running operation ends. */
+double grb_deadline(const grb_socket *s, int side);
+
+/* Park until that side is ready; as gr_park. */
+int grb_wait(lua_State *L, gr_state *S, grb_socket *s, int side,
+             const gr_wait *what, lua_KContext ctx, lua_KFunction k);
+
+/* Has this greenlet made so many calls without waiting that it gives way now,
+ * and can it?  A fruitless call counts for more. */
+bool grb_gives_way(lua_State *L, gr_state *S, bool fruitless);
+
+/* Let everybody else run, and the loop be polled; as gr_park. */
+int grb_give_way(lua_State *L, gr_state *S, lua_KContext ctx,
+                 lua_KFunction k);
+
+/* --- addresses ---------------------------------------------------------- */
+
+typedef struct grb_addresses {
+  int count;
+  struct grb_address {
+    socklen_t len;
+    struct sockaddr_storage addr;
+  } at[];
+} grb_addresses;
+
+/* Push the addresses of a host and a port ("0" …) in a userdata, IPv6 first.
+ * family: AF_UNSPEC for any; passive: to bind, "*" is any address.  NULL: a
+ * message is pushed instead. */
+grb_addresses *grb_resolve(lua_State *L, const char *host, const char *port,
+                           int family, bool passive);
+
+/* The path of a UNIX socket; false if it is too long. */
+bool grb_unix_address(const char *path, size_t len, struct grb_address *a);
+
+/* --- methods, by file --------------------------------------------------- */
+
+extern const luaL_Reg grb_address_methods[]; /* address.c */
+extern const luaL_Reg grb_connect_methods[]; /* connect.c */
+extern const luaL_Reg grb_option_methods[];  /* options.c */
+extern const luaL_Reg grb_receive_methods[]; /* receive.c */
+extern const luaL_Reg grb_send_methods[];    /* send.c */
+extern const luaL_Reg grb_address_funcs[];
+extern const luaL_Reg grb_ready_funcs[]; /* ready.c */
+
+#endif

@@ -1,0 +1,257 @@
+#include "output.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "alloc.h"
+
+enum {
+  SMALL = 16 << 10, /* what is larger is not worth copying */
+  PATIENCE = 30     /* seconds that a closed stream waits for its peer */
+};
+
+static ssize_t failure(int err) {
+  return err == EPIPE || err == ECONNABORTED ? -ECONNRESET : -err;
+}
+
+static ssize_t put(int fd, struct iovec *pieces, int count) {
+  struct msghdr m = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
+  ssize_t n;
+  do
+    n = count == 1 ? send(fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL)
+                   : sendmsg(fd, &m, MSG_NOSIGNAL);
+  while (n < 0 && errno == EINTR);
+  return n < 0 ? failure(errno) : n;
+}
+
+/* --- gathering ---------------------------------------------------------- */
+
+static void flush_gathering(gr_hub *hub) {
+  gr_stream *s = hub->streams->gathering;
+  hub->flush = NULL;
+  if (s) gr_stream_flush(s);
+}
+
+static void gather(gr_stream *s, const struct iovec *pieces, int count) {
+  gr_hub *hub = gr_stream_hub(s);
+  gr_streams *shared = hub->streams;
+  if (shared->gathering != s) {
+    if (shared->gathering) gr_stream_flush(shared->gathering);
+    shared->gathering = s;
+    s->out.data = shared->out.memory;
+    hub->flush = flush_gathering;
+  }
+  for (int i = 0; i < count; i++) {
+    memcpy(s->out.data + s->out.len, pieces[i].iov_base, pieces[i].iov_len);
+    s->out.len += pieces[i].iov_len;
+  }
+}
+
+/* The output of `s` is in its own memory from now on, or is none. */
+static void end_gathering(gr_stream *s) {
+  gr_streams *shared = gr_stream_hub(s)->streams;
+  if (shared->gathering == s) shared->gathering = NULL;
+}
+
+/* --- draining ----------------------------------------------------------- */
+
+void gr_output_drop(gr_stream *s) {
+  if (s->draining) gr_stream_hub(s)->external--;
+  s->draining = s->ending = false;
+  end_gathering(s);
+  gr_buffer_release(&s->out, &gr_stream_hub(s)->streams->out);
+}
+
+static void end(gr_stream *s) {
+  bool ending = s->ending;
+  gr_output_drop(s);
+  if (ending) shutdown(gr_stream_fd(s), SHUT_WR);
+}
+
+static void fail(gr_stream *s, int err) {
+  gr_output_drop(s);
+  s->error = err;
+}
+
+static void start_draining(gr_stream *s) {
+  if (gr_buffer_keep(&s->out, &gr_stream_hub(s)->streams->out)) {
+    fail(s, ENOMEM);
+    return;
+  }
+  end_gathering(s);
+  s->draining = true;
+  gr_stream_hub(s)->external++;
+  gr_io_arm(&s->writes);
+}
+
+/* `n` bytes of the output have been written. */
+static void written(gr_stream *s, size_t n) {
+  s->out.data += n;
+  s->out.len -= n;
+  if (!s->out.len) end(s);
+}
+
+/* 0: all is written; -EAGAIN; -errno: all is lost. */
+static int drain(gr_stream *s) {
+  struct iovec rest = {s->out.data, s->out.len};
+  ssize_t n = put(gr_stream_fd(s), &rest, 1);
+  if (n == -EAGAIN) return -EAGAIN;
+  if (n < 0) {
+    fail(s, (int)-n);
+    return (int)n;
+  }
+  written(s, (size_t)n);
+  return s->out.len ? -EAGAIN : 0;
+}
+
+void gr_output_event(struct ev_loop *loop, ev_io *w, int events) {
+  gr_stream *s =
+      gr_container(gr_container(w, gr_io, watcher), gr_stream, writes);
+  if (s->draining && drain(s) == -EAGAIN) return;
+  gr_io_event(loop, w, events);
+}
+
+/* --- writing ------------------------------------------------------------ */
+
+int gr_stream_flush(gr_stream *s) {
+  if (s->draining) return -EAGAIN;
+  if (!s->out.len) return s->error ? -s->error : 0;
+  int result = drain(s);
+  if (result == -EAGAIN) start_draining(s);
+  return s->error ? -s->error : result;
+}
+
+/* Write what has gathered, and `pieces` behind it, in one call. */
+static ssize_t write_both(gr_stream *s, struct iovec *pieces, int count) {
+  struct iovec all[GR_STREAM_PIECES + 1];
+  size_t gathered = s->out.len;
+  assert(count <= GR_STREAM_PIECES);
+  all[0] = (struct iovec){s->out.data, gathered};
+  memcpy(all + 1, pieces, (size_t)count * sizeof *pieces);
+  ssize_t n = put(gr_stream_fd(s), all, count + 1);
+  if (n < 0 && n != -EAGAIN) {
+    gr_output_drop(s);
+    return n;
+  }
+  size_t done = n < 0 ? 0 : (size_t)n;
+  written(s, done < gathered ? done : gathered);
+  if (s->out.len) start_draining(s);
+  return done > gathered ? (ssize_t)(done - gathered) : -EAGAIN;
+}
+
+static bool gathers(const gr_stream *s, size_t size) {
+  return !s->eager && s->in.len && size <= SMALL &&
+         s->out.len + size <= GR_STREAM_BUFFER;
+}
+
+static size_t total(const struct iovec *pieces, int count) {
+  size_t size = 0;
+  for (int i = 0; i < count; i++) size += pieces[i].iov_len;
+  return size;
+}
+
+static ssize_t write_now(gr_stream *s, struct iovec *pieces, int count) {
+  if (s->error) {
+    int err = s->error;
+    s->error = 0;
+    return -err;
+  }
+  if (s->draining) return -EAGAIN;
+  size_t size = total(pieces, count);
+  if (gathers(s, size)) {
+    gather(s, pieces, count);
+    return (ssize_t)size;
+  }
+  return s->out.len ? write_both(s, pieces, count)
+                    : put(gr_stream_fd(s), pieces, count);
+}
+
+ssize_t gr_stream_write(gr_stream *s, struct iovec *pieces, int count) {
+  ssize_t n = write_now(s, pieces, count);
+  if (n > 0) s->sent += (size_t)n;
+  return n;
+}
+
+int gr_stream_shutdown(gr_stream *s, int how) {
+  bool ends = how != SHUT_RD;
+  if (ends && gr_stream_flush(s) == -EAGAIN) {
+    s->ending = true;
+    if (how == SHUT_WR) return 0;
+    how = SHUT_RD;
+  }
+  return shutdown(gr_stream_fd(s), how) ? -errno : 0;
+}
+
+/* --- after the close ---------------------------------------------------- */
+
+typedef struct lingerer {
+  gr_node node;
+  gr_io io;
+  gr_alarm limit;
+  gr_buffer out;
+} lingerer;
+
+static void bury(lingerer *l) {
+  gr_hub *hub = gr_io_hub(&l->io);
+  int fd = gr_io_fd(&l->io);
+  gr_node_remove(&l->node);
+  gr_alarm_clear(hub, &l->limit);
+  gr_io_close(&l->io);
+  close(fd);
+  hub->external--;
+  gr_free(l->out.own);
+  gr_free(l);
+}
+
+static void give_up(gr_hub *hub, gr_alarm *a) {
+  (void)hub;
+  bury(gr_container(a, lingerer, limit));
+}
+
+static void limit(lingerer *l) {
+  gr_hub *hub = gr_io_hub(&l->io);
+  gr_alarm_clear(hub, &l->limit);
+  /* Out of memory: then it waits for as long as the peer lives. */
+  (void)gr_alarm_set(hub, &l->limit, gr_now() + PATIENCE, true);
+}
+
+static void on_lingering(struct ev_loop *loop, ev_io *w, int events) {
+  lingerer *l = gr_container(gr_container(w, gr_io, watcher), lingerer, io);
+  struct iovec rest = {l->out.data, l->out.len};
+  ssize_t n = put(w->fd, &rest, 1);
+  (void)loop, (void)events;
+  if (n == -EAGAIN) return;
+  if (n < 0 || (size_t)n == l->out.len) {
+    bury(l);
+    return;
+  }
+  l->out.data += n;
+  l->out.len -= (size_t)n;
+  limit(l);
+}
+
+bool gr_linger(gr_stream *s) {
+  gr_hub *hub = gr_stream_hub(s);
+  lingerer *l = gr_realloc(NULL, sizeof *l);
+  if (!l) return false;
+  int fd = gr_stream_fd(s);
+  gr_io_close(&s->writes);
+  l->out = s->out;
+  s->out = (gr_buffer){NULL, 0, NULL, 0};
+  hub->external++; /* the stream's own count ends with its draining */
+  gr_io_init(&l->io, hub, fd, EV_WRITE, on_lingering);
+  gr_alarm_init(&l->limit, give_up);
+  gr_list_append(&hub->streams->lingering, &l->node);
+  gr_io_arm(&l->io);
+  limit(l);
+  return true;
+}
+
+void gr_linger_fini(gr_hub *hub) {
+  gr_list *all = &hub->streams->lingering;
+  while (!gr_list_empty(all))
+    bury(gr_container(gr_list_first(all), lingerer, node));
+}

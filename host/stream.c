@@ -1,0 +1,129 @@
+#include "stream.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "alloc.h"
+#include "output.h"
+
+enum { STAMINA = 64 }; /* calls in a row before others have a turn */
+
+/* --- what the streams of a hub share ------------------------------------ */
+
+static void fini(gr_hub *hub) {
+  gr_streams *shared = hub->streams;
+  while (!gr_list_empty(&shared->open))
+    gr_stream_close(
+        gr_container(gr_list_first(&shared->open), gr_stream, node));
+  gr_linger_fini(hub);
+  hub->streams = NULL;
+  gr_free(shared);
+}
+
+int gr_streams_open(gr_hub *hub) {
+  if (hub->streams) return 0;
+  gr_streams *shared = gr_realloc(NULL, sizeof *shared + 2 * GR_STREAM_BUFFER);
+  if (!shared) return -1;
+  char *memory = (char *)(shared + 1);
+  *shared = (gr_streams){
+      .in = {.size = GR_STREAM_BUFFER, .memory = memory},
+      .out = {.size = GR_STREAM_BUFFER, .memory = memory + GR_STREAM_BUFFER}};
+  gr_list_init(&shared->open);
+  gr_list_init(&shared->starved);
+  gr_list_init(&shared->lingering);
+  hub->streams = shared;
+  hub->fini_streams = fini;
+  return 0;
+}
+
+bool gr_streams_tired(gr_hub *hub, unsigned cost) {
+  gr_streams *shared = hub->streams;
+  gr_waiter *w = hub->current;
+  if (!w) return false;
+  if (w != shared->busy || w->turn != shared->turn) {
+    shared->busy = w;
+    shared->turn = w->turn;
+    shared->calls = 0;
+  }
+  shared->calls += cost;
+  if (shared->calls < STAMINA) return false;
+  shared->calls = 0;
+  return true;
+}
+
+/* --- life --------------------------------------------------------------- */
+
+void gr_stream_init(gr_stream *s, gr_hub *hub, int fd) {
+  *s = (gr_stream){.error = 0};
+  gr_node_init(&s->node);
+  gr_io_init(&s->reads, hub, -1, EV_READ, NULL);
+  gr_io_init(&s->writes, hub, -1, EV_WRITE, gr_output_event);
+  if (fd >= 0) gr_stream_set_fd(s, fd);
+}
+
+void gr_stream_set_fd(gr_stream *s, int fd) {
+  ev_io_set(&s->reads.watcher, fd, EV_READ);
+  ev_io_set(&s->writes.watcher, fd, EV_WRITE);
+  s->reads.dry = s->writes.dry = false;
+  gr_list_append(&gr_stream_hub(s)->streams->open, &s->node);
+}
+
+int gr_stream_detach(gr_stream *s) {
+  int fd = gr_stream_fd(s);
+  gr_streams *shared = gr_stream_hub(s)->streams;
+  if (fd < 0) return fd;
+  gr_output_drop(s);
+  gr_node_remove(&s->node);
+  gr_io_close(&s->reads);
+  gr_io_close(&s->writes);
+  ev_io_set(&s->reads.watcher, -1, EV_READ);
+  ev_io_set(&s->writes.watcher, -1, EV_WRITE);
+  gr_buffer_release(&s->in, &shared->in);
+  s->searched = 0;
+  s->error = 0;
+  return fd;
+}
+
+void gr_stream_close(gr_stream *s) {
+  gr_hub *hub = gr_stream_hub(s);
+  if (gr_stream_fd(s) < 0) return;
+  gr_stream_flush(s);
+  bool lingers = s->draining && gr_linger(s);
+  int fd = gr_stream_detach(s);
+  if (!lingers) close(fd);
+  gr_wake_all(hub, &hub->streams->starved, GR_WOKEN);
+}
+
+/* --- input -------------------------------------------------------------- */
+
+static int read_failed(gr_stream *s, int err) {
+  if (err == EAGAIN) s->reads.dry = true;
+  return err == ECONNABORTED ? -ECONNRESET : -err;
+}
+
+int gr_stream_fill(gr_stream *s, size_t want, bool patient) {
+  gr_lender *from = &gr_stream_hub(s)->streams->in;
+  size_t room;
+  ssize_t n;
+  if (s->out.len) gr_stream_flush(s);
+  if (patient && s->reads.dry) return -EAGAIN;
+  char *to = gr_buffer_space(&s->in, from, want, &room);
+  if (!to) return -ENOMEM;
+  do n = read(gr_stream_fd(s), to, room);
+  while (n < 0 && errno == EINTR);
+  if (n > 0) {
+    s->in.len += (size_t)n;
+    s->reads.dry = (size_t)n < room;
+    return 1;
+  }
+  int err = n < 0 ? errno : 0;
+  if (!s->in.len) gr_buffer_release(&s->in, from);
+  return err ? read_failed(s, err) : 0;
+}
+
+void gr_stream_skip(gr_stream *s, size_t n) {
+  s->received += n;
+  s->searched = 0;
+  gr_buffer_skip(&s->in, &gr_stream_hub(s)->streams->in, n);
+}
