@@ -191,6 +191,7 @@ static int standing(lua_State *L) {
 static int raised(lua_State *L) {
   gr_state *S = gr_state_of(L);
   lua_settop(L, 1);
+  if (!S->hub.current) return lua_pushboolean(L, 0), 1;
   gr_push_table(L, S, GR_T_RAISED);
   gr_push_greenlet(L, S, current(S));
   lua_rawget(L, -2);
@@ -322,9 +323,15 @@ static int metatable(lua_State *L) {
 static int policy(lua_State *L) {
   static const char *const names[] = {"greenlet", "exit", "on_end",
                                       "loop_exit", NULL};
+  gr_state *S = gr_state_of(L);
   int p = luaL_checkoption(L, 1, NULL, names) + GR_P_GREENLET;
   lua_settop(L, 2);
-  gr_push_table(L, gr_state_of(L), GR_T_POLICY);
+  if (p == GR_P_GREENLET) { /* main was made before there was one */
+    gr_push_greenlet(L, S, S->main);
+    lua_pushvalue(L, 2);
+    lua_setmetatable(L, -2);
+  }
+  gr_push_table(L, S, GR_T_POLICY);
   lua_pushvalue(L, 2);
   lua_rawseti(L, -2, p);
   return 0;

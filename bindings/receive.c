@@ -81,8 +81,8 @@ static int take_until(lua_State *L, gr_stream *st) {
   const char *delimiter = lua_tolstring(L, 2, &size), *data = st->in.data;
   lua_Integer max = luaL_optinteger(L, 3, LUA_MAXINTEGER);
   if (len < size) return 0;
-  const char *end = memmem(data + st->searched, len - st->searched, delimiter,
-                           size);
+  const char *end =
+      memmem(data + st->searched, len - st->searched, delimiter, size);
   st->searched = end ? (size_t)(end - data) : len - size + 1;
   if (st->searched > (size_t)max) return too_long(L);
   return end ? take(L, st, UNTIL, st->searched, size) : 0;
@@ -121,66 +121,77 @@ static int serve(lua_State *L, gr_stream *st, int mode) {
 /* --- from the wire ------------------------------------------------------ */
 
 /* nil, message, and what there is. */
-static int partial(lua_State *L, gr_stream *st, int mode, const char *message) {
+static int partial(lua_State *L, gr_stream *st, int mode, int err) {
+  size_t n = st->in.len;
   lua_pushnil(L);
-  lua_pushstring(L, message);
-  take(L, st, mode == LINE ? LINE : EXACT, st->in.len, 0);
-  lua_pop(L, 2);
+  lua_pushstring(L, grb_message(err));
+  if (!n)
+    lua_pushliteral(L, "");
+  else if (mode == LINE)
+    push_line(L, st->in.data, n);
+  else
+    lua_pushlstring(L, st->in.data, n);
+  if (n) gr_stream_skip(st, n);
+  if (mode < SOME) add_prefix(L);
   return 3;
 }
 
-/* The end of the stream, an error, or no more time. */
-static int stop(lua_State *L, gr_stream *st, int mode, const char *message) {
-  bool closed = message == grb_message(0);
-  if (mode == ALL && closed && st->in.len)
-    return take(L, st, ALL, st->in.len, 0);
-  if (mode == NEXT) {
-    if (!closed) return luaL_error(L, "%s", message);
-    if (st->in.len) return take(L, st, NEXT, st->in.len, 0);
-    lua_pushnil(L);
-    return 1;
-  }
-  return partial(L, st, mode, message);
+/* An iterator ends with the stream.  What comes before that is raised: a loop
+ * has no other way to tell. */
+static int stop_lines(lua_State *L, gr_stream *st, int err) {
+  if (err && err != ECONNRESET) return luaL_error(L, "%s", grb_message(err));
+  if (!err && st->in.len) return take(L, st, NEXT, st->in.len, 0);
+  lua_pushnil(L);
+  return 1;
 }
 
-static int go_on(lua_State *L, gr_state *S, grb_socket *s, int mode);
+/* There is no more: 0: the end of the stream; ETIMEDOUT; another errno. */
+static int stop(lua_State *L, gr_stream *st, int mode, int err) {
+  if (mode == NEXT) return stop_lines(L, st, err);
+  if (mode == ALL && !err && st->in.len) return take(L, st, ALL, st->in.len, 0);
+  return partial(L, st, mode, err);
+}
+
+static int receive_k(lua_State *L, int status, lua_KContext mode);
+
+/* `last`: there is no time left to wait, but what has come counts. */
+static int go_on(lua_State *L, gr_state *S, grb_socket *s, int mode,
+                 bool last) {
+  gr_stream *st = &s->stream;
+  int results = 0;
+  do {
+    if (grb_fd(s) < 0) return stop(L, st, mode, 0);
+    int got = gr_stream_fill(st, mode == EXACT ? wanted(L) : 0, !last);
+    if (got == -EAGAIN && !last)
+      return grb_wait(L, S, s, GRB_READ, &receive_wait, mode, receive_k);
+    if (got <= 0 && got != -EAGAIN) return stop(L, st, mode, -got);
+    if (grb_gives_way(L, S, got < 0))
+      return grb_give_way(L, S, mode, receive_k);
+    if (got < 0) return stop(L, st, mode, ETIMEDOUT);
+    results = serve(L, st, mode);
+  } while (!results);
+  return results;
+}
 
 static int receive_k(lua_State *L, int status, lua_KContext mode) {
   gr_state *S = gr_state_of(L);
   (void)status;
   int how = gr_woken(L, S, mode, receive_k);
   grb_socket *s = lua_touserdata(L, 1);
-  if (how == GR_TIMEDOUT) return stop(L, &s->stream, (int)mode, "timeout");
   int results = serve(L, &s->stream, (int)mode);
-  return results ? results : go_on(L, S, s, (int)mode);
-}
-
-static int go_on(lua_State *L, gr_state *S, grb_socket *s, int mode) {
-  gr_stream *st = &s->stream;
-  int results = 0;
-  do {
-    if (grb_fd(s) < 0) return stop(L, st, mode, grb_message(0));
-    bool polls = grb_polls(s);
-    int got = gr_stream_fill(st, mode == EXACT ? wanted(L) : 0, !polls);
-    if (got == -EAGAIN && !polls)
-      return grb_wait(L, S, s, GRB_READ, &receive_wait, mode, receive_k);
-    if (got <= 0 && got != -EAGAIN) return stop(L, st, mode, grb_message(-got));
-    if (grb_gives_way(L, S, got < 0))
-      return grb_give_way(L, S, mode, receive_k);
-    if (got < 0) return stop(L, st, mode, "timeout");
-    results = serve(L, st, mode);
-  } while (!results);
-  return results;
+  if (results) return results;
+  return go_on(L, S, s, (int)mode, how == GR_TIMEDOUT || grb_polls(s));
 }
 
 static int start(lua_State *L, grb_socket *s, int mode) {
   gr_state *S = gr_state_of(L);
   if (!gr_list_empty(&s->stream.reads.waiters))
     grb_check_free(L, S, s, GRB_READ, &receive_wait);
+  s->stream.searched = 0;
   int results = serve(L, &s->stream, mode);
   if (results) return results;
   grb_begin(s, GRB_READ);
-  return go_on(L, S, s, mode);
+  return go_on(L, S, s, mode, grb_polls(s));
 }
 
 /* --- methods ------------------------------------------------------------ */
@@ -196,9 +207,11 @@ static int exact(lua_State *L) {
 
 /* The mode of a LuaSocket pattern at index 2. */
 static int pattern(lua_State *L) {
-  if (lua_type(L, 2) == LUA_TNUMBER || lua_isnumber(L, 2)) return exact(L);
-  const char *p = luaL_optstring(L, 2, "*l");
+  if (lua_isnil(L, 2)) return LINE;
+  const char *p = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
   if (p[0] == '*' && p[1] == 'l') return LINE;
+  if (lua_isnumber(L, 2)) return exact(L);
+  luaL_checkstring(L, 2);
   luaL_argcheck(L, p[0] == '*' && p[1] == 'a', 2, "invalid receive pattern");
   return ALL;
 }
@@ -248,6 +261,15 @@ static int next_line(lua_State *L) {
   return start(L, s, NEXT);
 }
 
+/* lines() -> for line in … */
+static int lines(lua_State *L) {
+  grb_check(L, GRB_CLIENT);
+  lua_pushlightuserdata(L, gr_state_of(L));
+  lua_pushcclosure(L, next_line, 1);
+  lua_pushvalue(L, 1);
+  return 2;
+}
+
 static int dirty(lua_State *L) {
   lua_pushboolean(L, grb_check(L, GRB_ANY)->stream.in.len > 0);
   return 1;
@@ -255,5 +277,5 @@ static int dirty(lua_State *L) {
 
 const luaL_Reg grb_receive_methods[] = {
     {"receive", receive},       {"receive_some", receive_some},
-    {"read_until", read_until}, {"next_line", next_line},
+    {"read_until", read_until}, {"lines", lines},
     {"dirty", dirty},           {NULL, NULL}};

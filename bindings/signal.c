@@ -36,6 +36,7 @@ static int watch(lua_State *L) {
   luaL_argcheck(L, number > 0 && number < NSIG && number != SIGKILL &&
                        number != SIGSTOP,
                 1, "not a signal that can be caught");
+  gr_check_open(L, S);
   watcher *w = lua_newuserdatauv(L, sizeof *w, 0);
   w->hub = &S->hub;
   w->missed = 0;

@@ -17,9 +17,9 @@ enum { GRB_READ, GRB_WRITE }; /* sides */
 typedef struct grb_socket {
   const void *magic; /* &grb_socket_magic */
   gr_stream stream;
-  int family;      /* AF_UNSPEC as long as it is open */
+  int family; /* AF_UNSPEC as long as it is open */
   uint8_t class;
-  bool delays;     /* somebody turned TCP_NODELAY off */
+  bool delays;         /* somebody turned TCP_NODELAY off */
   double block, total; /* of settimeout; negative: none */
   double until[2];     /* the end of the running operation of each side */
   double delay;        /* seconds until accept looks for a descriptor again */
@@ -98,8 +98,7 @@ int grb_wait(lua_State *L, gr_state *S, grb_socket *s, int side,
 bool grb_gives_way(lua_State *L, gr_state *S, bool fruitless);
 
 /* Let everybody else run, and the loop be polled; as gr_park. */
-int grb_give_way(lua_State *L, gr_state *S, lua_KContext ctx,
-                 lua_KFunction k);
+int grb_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k);
 
 /* --- addresses ---------------------------------------------------------- */
 

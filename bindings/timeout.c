@@ -21,14 +21,20 @@ static double check_seconds(lua_State *L, int arg) {
   return seconds;
 }
 
+static void check_owner(lua_State *L, const gr_state *S) {
+  gr_check_open(L, S);
+  if (!S->hub.current)
+    luaL_error(L, "a Timeout belongs to a greenlet, and the hub itself is "
+                  "running this function");
+}
+
 /* new([seconds [, err [, ref]]]): started at once */
 static int new(lua_State *L) {
   gr_state *S = gr_state_of(L);
   double seconds = check_seconds(L, 1);
   bool daemon = !lua_isnoneornil(L, 3) && !lua_toboolean(L, 3);
   lua_settop(L, 2);
-  if (!S->hub.current)
-    return luaL_error(L, "a Timeout belongs to a greenlet: the hub has none");
+  check_owner(L, S);
   gr_timeout_new(L, S, seconds)->daemon = daemon;
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, -2, 1);
@@ -40,6 +46,7 @@ static int new(lua_State *L) {
 static int start(lua_State *L) {
   gr_state *S = gr_state_of(L);
   gr_timeout *t = check_timeout(L, 1);
+  check_owner(L, S);
   if (!lua_isnoneornil(L, 2)) t->seconds = check_seconds(L, 2);
   lua_settop(L, 1);
   gr_timeout_cancel(L, S, t);

@@ -69,7 +69,8 @@ static void wake_first(lua_State *L, gr_state *S, waitlist *list) {
   int values = lua_gettop(L) - 1;
   luaL_argcheck(L, values <= 250, 1, "too many values for a waiter");
   luaL_checkstack(L, values, NULL);
-  if (!lua_checkstack(to, values)) luaL_error(L, "not enough memory");
+  if (!lua_checkstack(to, values + 1)) /* wait_k adds one */
+    luaL_error(L, "not enough memory");
   for (int i = 2; i <= values + 1; i++) lua_pushvalue(L, i);
   if (to != L) lua_xmove(L, to, values);
   g->w.values = (uint8_t)values;

@@ -28,8 +28,9 @@ void gr_message(const char *text);
 
 /* --- Ctrl-C ------------------------------------------------------------- */
 
-/* From now on SIGINT raises "interrupted!" in main, wherever that stands; a
- * second one, before the first is raised, ends the process. */
+/* From now on SIGINT raises "interrupted!" in main, wherever that stands; only
+ * if it stands at the prompt and a greenlet is busy, in that one.  A second
+ * SIGINT, before the first is raised, ends the process. */
 void gr_interrupt_open(lua_State *L);
 
 /* SIGINT ends the process again. */
@@ -52,9 +53,12 @@ void gr_line_remember(const char *text);
 
 void gr_line_close(void);
 
+/* What main waits for meanwhile. */
+extern const gr_wait gr_prompt_wait;
+
 enum { /* instead of a byte */
-  GR_BYTE_END = -1,
-  GR_BYTE_RAISED = -2 /* main was raised what is now on top of its stack */
+       GR_BYTE_END = -1,
+       GR_BYTE_RAISED = -2 /* main was raised what is now on top of its stack */
 };
 
 /* The next byte of stdin, for which main parks. */

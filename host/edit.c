@@ -22,8 +22,7 @@ void gr_edit_remember(const char *text) {
   (void)text;
 }
 
-void gr_edit_close(void) {
-}
+void gr_edit_close(void) {}
 
 #else
 
@@ -62,19 +61,33 @@ static struct held {
   char text[HELD];
 } held[2]; /* stdout, stderr */
 
+/* The linker has every call of fflush in Lua and here come to this one: `print`
+ * flushes each line. */
+int __real_fflush(FILE *f);
+int __wrap_fflush(FILE *f);
+
+int __wrap_fflush(FILE *f) {
+  bool wait = (held[0].on && f == stdout) || (held[1].on && f == stderr);
+  return wait ? 0 : __real_fflush(f);
+}
+
+/* The failing seek has glibc take notice: it would go on with what it thought
+ * of the old buffer. */
+static void set_buffer(FILE *f, char *text, int mode, size_t size) {
+  __real_fflush(f);
+  setvbuf(f, text, mode, size);
+  fseek(f, 0, SEEK_CUR);
+}
+
 /* Streams that the program buffers in its own way are left alone. */
 static void hold(struct held *h, FILE *f) {
   h->mode = __flbf(f) ? _IOLBF : _IONBF;
   h->on = isatty(fileno(f)) && (__flbf(f) || __fbufsize(f) <= 1);
-  if (!h->on) return;
-  fflush(f);
-  setvbuf(f, h->text, _IOFBF, sizeof h->text);
+  if (h->on) set_buffer(f, h->text, _IOFBF, sizeof h->text);
 }
 
 static void let_go(struct held *h, FILE *f) {
-  if (!h->on) return;
-  fflush(f);
-  setvbuf(f, NULL, h->mode, 0);
+  if (h->on) set_buffer(f, NULL, h->mode, 0);
   h->on = false;
 }
 
@@ -98,7 +111,7 @@ static void print_held(struct held *h, FILE *f) {
   size_t n = h->on ? __fpending(f) : 0;
   if (!n) return;
   bool whole = h->text[n - 1] == '\n';
-  fflush(f);
+  __real_fflush(f);
   if (whole) return;
   fputc('\n', edit.out);
   fflush(edit.out);
@@ -267,15 +280,21 @@ static bool open_history(void) {
 }
 
 static void bind_keys(void) {
-  static const char *const keys[][2] = {
-      {"^I", "lua-complete"},         {"^R", "em-inc-search-prev"},
-      {"\\e[A", "ed-prev-history"},   {"\\e[B", "ed-next-history"},
-      {"\\e[C", "ed-next-char"},      {"\\e[D", "ed-prev-char"},
-      {"\\e[H", "ed-move-to-beg"},    {"\\e[F", "ed-move-to-end"},
-      {"\\eOH", "ed-move-to-beg"},    {"\\eOF", "ed-move-to-end"},
-      {"\\e[1~", "ed-move-to-beg"},   {"\\e[4~", "ed-move-to-end"},
-      {"\\e[3~", "ed-delete-next-char"},
-      {"\\e[1;5C", "em-next-word"},   {"\\e[1;5D", "ed-prev-word"}};
+  static const char *const keys[][2] = {{"^I", "lua-complete"},
+                                        {"^R", "em-inc-search-prev"},
+                                        {"\\e[A", "ed-prev-history"},
+                                        {"\\e[B", "ed-next-history"},
+                                        {"\\e[C", "ed-next-char"},
+                                        {"\\e[D", "ed-prev-char"},
+                                        {"\\e[H", "ed-move-to-beg"},
+                                        {"\\e[F", "ed-move-to-end"},
+                                        {"\\eOH", "ed-move-to-beg"},
+                                        {"\\eOF", "ed-move-to-end"},
+                                        {"\\e[1~", "ed-move-to-beg"},
+                                        {"\\e[4~", "ed-move-to-end"},
+                                        {"\\e[3~", "ed-delete-next-char"},
+                                        {"\\e[1;5C", "em-next-word"},
+                                        {"\\e[1;5D", "ed-prev-word"}};
   el_set(edit.el, EL_EDITOR, "emacs");
   el_set(edit.el, EL_ADDFN, "lua-complete", "complete a name", complete);
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
@@ -304,6 +323,11 @@ static bool open_editor(void) {
   return false;
 }
 
+/* The program may end from within a greenlet. */
+static void restore_terminal(void) {
+  if (held[0].on) el_set(edit.el, EL_PREP_TERM, 0);
+}
+
 bool gr_edit_open(lua_State *L, struct ev_loop *loop) {
   const char *terminal = getenv("TERM");
   edit.L = L;
@@ -319,6 +343,7 @@ bool gr_edit_open(lua_State *L, struct ev_loop *loop) {
     bind_keys();
     watch(&edit.resized, SIGWINCH);
     watch(&edit.resumed, SIGCONT);
+    atexit(restore_terminal);
   }
   uselocale(before);
   return good;

@@ -87,6 +87,7 @@ static void keep_spare(gr_state *S, lua_State *co) {
 /* Give `g`, on top of L, a slot: it lives until it has ended. */
 static void enlist(lua_State *L, gr_state *S, gr_greenlet *g) {
   if (g->slot) return;
+  gr_check_open(L, S);
   if (S->nslots == S->room) { /* room for all to be freed without failing */
     uint32_t room = S->room ? S->room * 2 : 64;
     uint32_t *slots = gr_realloc(S->slots, room * sizeof *slots);
@@ -113,9 +114,13 @@ static void delist(gr_state *S, gr_greenlet *g) {
   lua_pushnil(S->L);
   lua_rawseti(S->L, GR_T_LIVE, g->slot);
   S->slots[S->nfree++] = g->slot;
-  if (--S->living) return;
+  S->living--;
+}
+
+/* Main may wait for the end of all. */
+static void tell_drained(gr_state *S) {
   gr_waiter *main = &S->main->w;
-  if (main->state == GR_PARKED && main->what->calm)
+  if (!S->living && main->state == GR_PARKED && main->what->calm)
     gr_wake(&S->hub, main, GR_WOKEN);
 }
 
@@ -166,7 +171,12 @@ static void talk(gr_state *S, gr_greenlet *g, int n) {
   bool passing = S->hub.passing;
   S->hub.current = NULL;
   S->hub.passing = true;
-  if (lua_pcall(S->talk, n, 0, 0)) {
+  /* It may end others, which comes back here. */
+  if (!lua_checkstack(S->L, LUA_MINSTACK)) {
+    lua_pop(S->talk, n + 1);
+    fprintf(stderr, "greenlua: at the end of Greenlet-%u: not enough memory\n",
+            (unsigned)g->slot);
+  } else if (lua_pcall(S->talk, n, 0, 0)) {
     const char *why = lua_tostring(S->talk, -1);
     fprintf(stderr, "greenlua: at the end of Greenlet-%u: %s\n",
             (unsigned)g->slot, why ? why : "(error object)");
@@ -223,6 +233,7 @@ static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
     lua_pushvalue(T, -1);
     lua_pushnil(T);
     lua_rawset(T, GR_T_PENDING);
+    gr_timeout_forget(S, g);
   }
   delist(S, g);
   if (w->flags & GR_LINKED || !observed) {
@@ -233,6 +244,7 @@ static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
     talk(S, g, 2);
   }
   gr_wake_all(&S->hub, &g->joiners, GR_WOKEN);
+  tell_drained(S); /* not before the links have been started */
   lua_pop(T, 1);
 }
 
@@ -256,18 +268,16 @@ static void end_with(lua_State *L, gr_state *S, gr_greenlet *g) {
   finish(S, g, L, LUA_ERRRUN);
 }
 
-static void close_from(lua_State *co) {
-  lua_State *inner = gr_resumee(co);
-  if (inner) close_from(inner);
-  lua_resetthread(co);
+int gr_close_threads(lua_State *co) {
+  lua_State *inner = lua_status(co) == LUA_OK ? gr_resumee(co) : NULL;
+  if (inner) gr_close_threads(inner);
+  return lua_resetthread(co);
 }
 
 static void close_now(gr_state *S, gr_greenlet *g) {
   lua_State *co = g->L;
   g->w.flags &= (uint8_t)~GR_CLOSING;
-  lua_State *inner = lua_status(co) == LUA_OK ? gr_resumee(co) : NULL;
-  if (inner) close_from(inner); /* theirs run first, as they would */
-  int status = lua_resetthread(co);
+  int status = gr_close_threads(co);
   if (status == LUA_OK) lua_settop(co, 0);
   lua_rawgetp(S->L, GR_T_ANCHOR, g);
   lua_xmove(S->L, co, 1);

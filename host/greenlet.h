@@ -8,6 +8,11 @@ enum { GR_MAX_SPARE = 64 }; /* coroutines kept for greenlets to come */
 
 void gr_greenlet_init(gr_greenlet *g);
 
+/* Run the pending <close> variables of a coroutine that stands still, after
+ * those of the coroutines that it has resumed.  LUA_OK, or the status of an
+ * error that is then on top of it. */
+int gr_close_threads(lua_State *co);
+
 /* gr_hub.resume */
 void gr_greenlet_resume(gr_hub *hub, gr_waiter *w);
 

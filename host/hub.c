@@ -198,7 +198,9 @@ void gr_park_waiter(gr_hub *hub, const gr_wait *what, bool external) {
 static void drive(gr_hub *hub) {
   hub->current = NULL;
   hub->driving = true;
+  ev_ref(hub->loop); /* nothing of ours counts there: it would not wait */
   while (hub->current != hub->main) ev_run(hub->loop, EVRUN_ONCE);
+  ev_unref(hub->loop);
   hub->driving = false;
 }
 
@@ -265,6 +267,7 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events) {
   gr_hub *hub = p->data;
   (void)events;
   if (ev_iteration(loop) != hub->turns) begin_turn(hub);
+  if (hub->before_pass) hub->before_pass(hub);
   enter(hub);
   if (hub->flush) hub->flush(hub);
   if (hub->driving && hub->owns_loop && !hub->current && !gr_hub_alive(hub)) {
@@ -407,7 +410,8 @@ void gr_hub_fini(gr_hub *hub) {
   ev_async_stop(loop, &hub->async);
   ev_ref(loop);
   ev_prepare_stop(loop, &hub->prepare);
-  if (hub->owns_loop && hub->stack == &hub->driver) ev_loop_destroy(loop);
+  if (hub->owns_loop) ev_loop_destroy(loop); /* if it runs, it is not come
+                                                back to */
   gr_timers_fini(&hub->timers);
   trim(hub, 0);
   pthread_mutex_destroy(&hub->lock);

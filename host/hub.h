@@ -98,6 +98,7 @@ struct gr_hub {
   gr_waiter *main;    /* made by the layer above; runs on the driver's stack */
   /* Run `w`, which is not on a stack of its own, until it parks or ends. */
   void (*resume)(gr_hub *, gr_waiter *w);
+  void (*before_pass)(gr_hub *); /* for tests; NULL: nothing */
 
   /* the pass */
   gr_list polled;  /* made ready by the loop: runs before `ready` */

@@ -29,6 +29,7 @@ static struct {
   gr_state *volatile S;          /* NULL while the hub is not open */
   ev_async wake;                 /* of its loop */
   volatile sig_atomic_t pending; /* a signal that nobody has acted on */
+  volatile sig_atomic_t late;    /* and it has waited for a while */
   pthread_t thread;
   timer_t timer;
   bool timed;
@@ -69,11 +70,11 @@ static void unset_hook(lua_State *L) {
   lua_sethook(L, h.call, h.mask, h.count);
 }
 
-static void raise_in_main(lua_State *L, gr_state *S) {
+static void raise_here(lua_State *L, gr_state *S, gr_greenlet *g) {
   luaL_where(L, 1);
   lua_pushliteral(L, "interrupted!");
   lua_concat(L, 2);
-  if (S) gr_raise(L, S, S->main);
+  if (g) gr_raise(L, S, g);
   lua_error(L);
 }
 
@@ -84,22 +85,35 @@ static void tell_main(gr_state *S) {
   if (S->main->w.state == GR_READY) set_hook(gr_blocked_thread(S, S->main));
 }
 
+static bool at_prompt(const gr_state *S) {
+  const gr_waiter *main = &S->main->w;
+  return main->state == GR_PARKED && main->what == &gr_prompt_wait;
+}
+
+/* `L` is not main's. */
+static void make_way(lua_State *L, gr_state *S) {
+  gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
+  if (g && at_prompt(S)) raise_here(L, S, g);
+  tell_main(S);
+  /* Who cannot give way gets the error, too. */
+  if (!g || gr_hub_reserve(&S->hub)) raise_here(L, S, g);
+  gr_yield_in_place(L, S);
+}
+
 static void on_event(lua_State *L, lua_Debug *ar) {
   gr_state *S = keys.S;
-  bool pending = undelivered();
+  bool due = undelivered();
   (void)ar;
   keys.pending = false; /* first: no timer shall meddle with the hooks now */
   unset_hook(L);
-  if (!pending) return; /* it came to this late */
-  if (!S || S->hub.current == &S->main->w) {
-    if (S) S->interrupted = false;
-    raise_in_main(L, S);
+  if (!due) return; /* it came to this late */
+  if (!S) raise_here(L, NULL, NULL);
+  if (S->hub.current != &S->main->w) {
+    make_way(L, S);
+  } else {
+    S->interrupted = false;
+    raise_here(L, S, S->main);
   }
-  tell_main(S);
-  /* Who cannot give way gets the error instead. */
-  if (!S->hub.current || gr_hub_reserve(&S->hub))
-    luaL_error(L, "interrupted!");
-  gr_yield_in_place(L, S);
 }
 
 /* --- the signal --------------------------------------------------------- */
@@ -146,6 +160,7 @@ static bool pass_on(int sig) {
 static void on_timer(int sig) {
   int err = errno;
   if (!pass_on(sig) && undelivered()) {
+    keys.late = true;
     look_deeper();
     come_back();
   }
@@ -157,12 +172,14 @@ static void on_signal(int sig) {
   if (pass_on(sig)) {
     /* nothing is left to do */
   } else if (undelivered()) {
+    if (!keys.late) return; /* the same one again, from the process group */
     signal(sig, SIG_DFL);
     raise(sig); /* as soon as we have returned */
   } else {
     gr_state *S = keys.S;
     lua_State *L = running();
     keys.pending = true;
+    keys.late = !keys.timed;
     if (L) set_hook(L);
     if (S) ev_async_send(S->hub.loop, &keys.wake);
     come_back();

@@ -16,7 +16,7 @@ static struct {
 
 /* --- waiting for input -------------------------------------------------- */
 
-static const gr_wait prompt_wait = {.name = "prompt"};
+const gr_wait gr_prompt_wait = {.name = "prompt"};
 
 static int await_input_k(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
@@ -27,7 +27,7 @@ static int await_input_k(lua_State *L, int status, lua_KContext ctx) {
 static int await_input(lua_State *L) {
   gr_can_block(L, line.S, INFINITY);
   gr_io_await(&line.input);
-  return gr_park(L, line.S, &prompt_wait, true, 0, await_input_k);
+  return gr_park(L, line.S, &gr_prompt_wait, true, 0, await_input_k);
 }
 
 int gr_line_byte(void) {
@@ -43,8 +43,8 @@ int gr_line_byte(void) {
 
 /* --- a line ------------------------------------------------------------- */
 
-/* Byte by byte, so that nothing of what follows is taken from the program's
- * own io.read. */
+/* Byte by byte, as stdin itself reads now: what follows a line is there for
+ * whoever reads next, be it the program's own io.read. */
 static bool read_plainly(lua_State *L, const char *prompt) {
   luaL_Buffer b;
   int byte;
@@ -80,6 +80,7 @@ void gr_line_open(lua_State *L) {
   gr_io_init(&line.input, &line.S->hub, STDIN_FILENO, EV_READ, NULL);
   line.edited = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
                 gr_edit_open(L, line.S->hub.loop);
+  if (!line.edited) setvbuf(stdin, NULL, _IONBF, 0);
 }
 
 void gr_line_close(void) {

@@ -64,8 +64,9 @@ static void print_help(FILE *to) {
 
 static void refuse_option(const char *option) {
   bool incomplete = option[1] == 'e' || option[1] == 'l';
-  fprintf(stderr, incomplete ? "%s: '%s' needs argument\n"
-                             : "%s: unrecognized option '%s'\n",
+  fprintf(stderr,
+          incomplete ? "%s: '%s' needs argument\n"
+                     : "%s: unrecognized option '%s'\n",
           gr_progname, option);
   print_help(stderr);
   fflush(stderr);
@@ -79,8 +80,8 @@ static int describe(lua_State *L) {
   if (!text) {
     if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING)
       return 1; /* an object that shows itself: without a traceback */
-    text = lua_pushfstring(L, "(error object is a %s value)",
-                           luaL_typename(L, 1));
+    text =
+        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
   }
   luaL_traceback(L, L, text, 1);
   return 1;
@@ -130,7 +131,8 @@ typedef struct options {
   bool code, prompt, versions, clean; /* -e, -i, -v, -E */
   bool help, version;
   const char *bad; /* the option that is wrong */
-  int script;      /* its index in argv; argc if there is none */
+  int argc;
+  int script; /* its index in argv; argc if there is none */
 } options;
 
 /* An option of one letter, or one that begins with it. */
@@ -264,10 +266,10 @@ static void open_libraries(lua_State *L, const options *o) {
 }
 
 /* What is on the command line, in its order; false after an error. */
-static bool run_all(lua_State *L, int argc, char **argv, const options *o) {
+static bool run_all(lua_State *L, char **argv, const options *o) {
   if (!o->clean && run_init(L) != LUA_OK) return false;
   if (!run_options(L, argv, o->script)) return false;
-  bool script = o->script < argc;
+  bool script = o->script < o->argc;
   if (script && run_script(L, argv, o->script) != LUA_OK) return false;
   if (!script && !o->code && !o->versions) {
     if (!isatty(STDIN_FILENO)) {
@@ -284,22 +286,21 @@ static bool run_all(lua_State *L, int argc, char **argv, const options *o) {
   return drain(L) == LUA_OK;
 }
 
-/* (argc, argv, options) -> did all go well? */
+/* (argv, options) -> did all go well? */
 static int protected_main(lua_State *L) {
-  int argc = (int)lua_tointeger(L, 1);
-  char **argv = lua_touserdata(L, 2);
-  const options *o = lua_touserdata(L, 3);
+  char **argv = lua_touserdata(L, 1);
+  const options *o = lua_touserdata(L, 2);
   luaL_checkversion(L);
   if (o->versions) print_versions();
   open_libraries(L, o);
-  set_arg(L, argc, argv, o->script);
+  set_arg(L, o->argc, argv, o->script);
   lua_gc(L, LUA_GCGEN, 0, 0);
   gr_interrupt_open(L);
-  lua_pushboolean(L, run_all(L, argc, argv, o));
+  lua_pushboolean(L, run_all(L, argv, o));
   return 1;
 }
 
-static int run(int argc, char **argv, options *o) {
+static int run(char **argv, options *o) {
   lua_State *L = luaL_newstate(); /* with its warnings, and its panic */
   if (!L) {
     gr_message("cannot create state: not enough memory");
@@ -307,10 +308,9 @@ static int run(int argc, char **argv, options *o) {
   }
   lua_setallocf(L, gr_lua_alloc, NULL);
   lua_pushcfunction(L, protected_main);
-  lua_pushinteger(L, argc);
   lua_pushlightuserdata(L, argv);
   lua_pushlightuserdata(L, o);
-  int status = gr_report(L, lua_pcall(L, 3, 1, 0));
+  int status = gr_report(L, lua_pcall(L, 2, 1, 0));
   bool good = status == LUA_OK && lua_toboolean(L, -1);
   gr_interrupt_close();
   lua_close(L);
@@ -318,7 +318,7 @@ static int run(int argc, char **argv, options *o) {
 }
 
 int main(int argc, char **argv) {
-  options o = {.script = argc};
+  options o = {.argc = argc, .script = argc};
   if (argc > 0 && *argv[0]) gr_progname = argv[0];
   if (argc > 0) parse_options(&o, argv);
   if (o.help) {
@@ -333,5 +333,5 @@ int main(int argc, char **argv) {
     refuse_option(o.bad);
     return EXIT_FAILURE;
   }
-  return run(argc, argv, &o);
+  return run(argv, &o);
 }

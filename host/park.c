@@ -148,9 +148,11 @@ static int refuse(lua_State *L, gr_state *S, lua_KContext ctx,
 
 gr_greenlet *gr_can_block(lua_State *L, gr_state *S, double at) {
   gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
-  if (!g)
+  if (!g) {
+    gr_check_open(L, S);
     luaL_error(L, "cannot block here: the hub itself is running this "
                   "function (a rawlink must not block; link may)");
+  }
   if (g->w.flags & GR_PENDING && take_interrupt(L, S, g))
     gr_raise(L, S, g);
   if (at < INFINITY && gr_timers_reserve(&S->hub.timers))

@@ -85,8 +85,8 @@ static void print_results(lua_State *L) {
   lua_getglobal(L, "print");
   lua_insert(L, 1);
   if (lua_pcall(L, n, 0, 0) != LUA_OK)
-    gr_message(lua_pushfstring(L, "error calling 'print' (%s)",
-                               lua_tostring(L, -1)));
+    gr_message(
+        lua_pushfstring(L, "error calling 'print' (%s)", lua_tostring(L, -1)));
 }
 
 /* What was typed so far is dropped; Ctrl-C means just that. */

@@ -27,7 +27,7 @@ void gr_setfuncs(lua_State *L, gr_state *S, const luaL_Reg *funcs) {
 /* A finalizer: the Lua state is being closed. */
 static int state_gc(lua_State *L) {
   gr_state *S = lua_touserdata(L, 1);
-  if (S->L) gr_state_close(L, S);
+  if (S->hub.loop && S->L) gr_state_close(L, S);
   return 0;
 }
 
@@ -56,6 +56,14 @@ static void make_main(lua_State *L, gr_state *S) {
   S->main = g;
   S->hub.main = S->hub.current = &g->w;
 }
+
+#ifdef GR_TESTING
+/* Whatever is not anchored shall be gone by the next pass. */
+static void collect(gr_hub *hub) {
+  gr_state *S = (gr_state *)(void *)hub;
+  lua_gc(S->talk, LUA_GCCOLLECT); /* not on S->L: finalizers are Lua code */
+}
+#endif
 
 gr_state *gr_state_peek(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key);
@@ -95,6 +103,9 @@ gr_state *gr_state_open(lua_State *L) {
   if (gr_hub_init(&S->hub, NULL))
     luaL_error(L, "cannot open the hub: %s", strerror(errno));
   S->hub.resume = gr_greenlet_resume;
+#ifdef GR_TESTING
+  S->hub.before_pass = collect;
+#endif
   gr_list_init(&S->expired);
   S->L = T; /* from here on the finalizer has something to close */
   for (int t = GR_T_LIVE; t <= GR_T_END; t++)
@@ -111,20 +122,20 @@ static void close_greenlet(gr_state *S, gr_greenlet *g) {
   lua_State *co = g->L;
   gr_waiter *w = &g->w, *before = S->hub.current;
   bool running = w->state == GR_RUNNING;
-  if (!co || g == S->main) return;
   gr_node_remove(&w->node);
   gr_timers_remove(&S->hub.timers, &w->timer);
+  if (!co || g == S->main) return;
   gr_hub_abandon(&S->hub, w);
   w->state = GR_RUNNING;
   S->hub.current = w;
-  lua_resetthread(co);
+  gr_close_threads(co);
   S->hub.current = before;
   w->state = running ? GR_RUNNING : GR_DEAD;
 }
 
-/* In slots' order, which is close to that of their starts. */
+/* In slots' order, which is close to that of their starts; main is number 0. */
 static void close_all(lua_State *L, gr_state *S) {
-  for (uint32_t i = 1; i <= S->nslots; i++) {
+  for (uint32_t i = 0; i <= S->nslots; i++) {
     if (lua_rawgeti(S->L, GR_T_LIVE, i) == LUA_TUSERDATA) {
       lua_xmove(S->L, L, 1); /* it stays alive, and off S->L */
       close_greenlet(S, lua_touserdata(L, -1));
@@ -144,7 +155,13 @@ void gr_state_close(lua_State *L, gr_state *S) {
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
   gr_hub_fini(&S->hub);
+  S->hub.current = NULL;
+  S->hub.loop = NULL; /* closed: the tables stay for finalizers to come */
   gr_free(S->slots);
   S->slots = NULL;
-  S->L = NULL;
+}
+
+void gr_check_open(lua_State *L, const gr_state *S) {
+  if (!S->hub.loop)
+    luaL_error(L, "the hub is closed: the program has come to its end");
 }

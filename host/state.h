@@ -105,6 +105,9 @@ void gr_state_watch(lua_State *L, lua_CFunction f);
 /* Close every greenlet and the hub, as closing the Lua state would. */
 void gr_state_close(lua_State *L, gr_state *S);
 
+/* Raises if that has happened: finalizers may still call us. */
+void gr_check_open(lua_State *L, const gr_state *S);
+
 /* In a C function whose first upvalue is the state (gr_setfuncs). */
 static inline gr_state *gr_state_of(lua_State *L) {
   return (gr_state *)lua_touserdata(L, lua_upvalueindex(1));
@@ -226,6 +229,7 @@ typedef struct gr_timeout {
   double seconds;       /* NaN: none */
   double at;            /* its deadline, once started */
   bool fired;           /* it has expired since its last start */
+  bool due;             /* and has ended its target's wait */
   bool daemon;          /* it alone need not keep the program */
 } gr_timeout;
 
@@ -234,6 +238,7 @@ typedef struct gr_timeout {
 gr_timeout *gr_timeout_new(lua_State *L, gr_state *S, double seconds);
 void gr_timeout_start(lua_State *L, gr_state *S, int arg);
 void gr_timeout_cancel(lua_State *L, gr_state *S, gr_timeout *t);
+void gr_timeout_forget(gr_state *S, gr_greenlet *g); /* its expired ones */
 gr_timeout *gr_to_timeout(lua_State *L, int arg);
 
 #endif

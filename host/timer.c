@@ -7,7 +7,7 @@
 
 #include "alloc.h"
 
-enum { ARITY = 4, FIRST = 1 }; /* four children share a cache line */
+enum { ARITY = 8, FIRST = 1 }; /* four children share a cache line */
 
 struct gr_deadline {
   double at;

@@ -14,6 +14,19 @@
 --
 -- @module greenlua
 
+--- The running greenlet; main is one, too.
+-- @function current
+-- @treturn Greenlet
+
+--- Wait for some time; others run meanwhile. Without a number, of zero or less:
+-- for one turn of each who is ready.
+-- @function sleep
+-- @tparam[opt=0] number seconds
+-- @tparam[opt] boolean ref false: it does not keep the program going
+
+--- Wait until nobody else is ready and nothing has come in.
+-- @function idle
+
 local core = require "greenlua.core"
 local waiting = require "greenlua.core.wait"
 local greenlet = require "greenlua.greenlet"

@@ -5,7 +5,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 build_packages=(cmake ninja-build gcc libc6-dev pkg-config lua5.4 liblua5.4-dev libev-dev
   libc-ares-dev libboost-context-dev libedit-dev)
-test_packages=(lua-busted lua-check clang-format netcat-openbsd curl valgrind lua-socket procps)
+test_packages=(lua-busted lua-check clang-format netcat-openbsd curl valgrind lua-socket lua-ldoc lua-markdown lua5.1 procps)
 
 # A line that the next one replaces; people at a terminal only.
 progress() {

@@ -12,13 +12,16 @@ local waiting = require "greenlua.core.wait"
 
 local M = {}
 
---- What a killed greenlet is raised, and what it then has as its value.
--- `GreenletExit.is(x)` tells whether x is one.
+--- What a killed greenlet is raised, and what it then has as its value: the
+-- class itself, or `GreenletExit(message)`.
 -- @type GreenletExit
 local GreenletExit = { __name = "GreenletExit" }
 GreenletExit.__index = GreenletExit
 M.GreenletExit = GreenletExit
 
+--- Is it a GreenletExit?
+-- @param value
+-- @treturn boolean
 function GreenletExit.is(value)
   return value == GreenletExit
     or (type(value) == "table" and getmetatable(value) == GreenletExit)
@@ -98,6 +101,11 @@ end
 
 define(Greenlet, "Greenlet")
 core.policy("greenlet", metatables[Greenlet])
+
+--- Is it a greenlet of this class, or of a subclass?
+-- @function Greenlet.is
+-- @param value
+-- @treturn boolean
 
 --- Make a subclass. Its instances run `_run(self, ...)` with the arguments of
 -- the constructor, after `_init(self, ...)` if there is one.
@@ -285,6 +293,8 @@ local function to_stderr(g, err, traceback)
 end
 
 local handler -- of on_error
+
+--- @section end
 
 --- Have `f(greenlet, err, traceback)` called, in a greenlet of its own, for
 -- each error that nobody is there for (no link, no `get` waiting, no nursery),

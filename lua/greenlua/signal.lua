@@ -8,6 +8,8 @@
 local core = require "greenlua.core"
 local native = require "greenlua.core.signal"
 
+--- A function at work on a signal.
+-- @type Handler
 local Handler = {}
 Handler.__index = Handler
 
@@ -16,6 +18,8 @@ function Handler:cancel()
   self.watcher:stop()
 end
 Handler.__close = Handler.cancel
+
+--- @section end
 
 local function number_of(signal)
   local number = signal
@@ -39,7 +43,9 @@ local function serve(handler, f, ...)
 end
 
 return setmetatable(M, {
-  --- Call `f(...)` in a new greenlet at each delivery of a signal.
+  --- Call `f(...)` in a new greenlet at each delivery of a signal:
+  -- `green.signal("SIGTERM", f)`.
+  -- @function __call
   -- @tparam string|integer signal "SIGTERM", "TERM" or 15
   -- @tparam function f
   -- @param ... its arguments

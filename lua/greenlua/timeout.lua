@@ -18,14 +18,16 @@ local M = {}
 --- A timeout. Fields: `seconds`, `pending`.
 -- @type Timeout
 local Timeout = {
-  --- Is x a Timeout?
+  --- Is it a Timeout?
   -- @function Timeout.is
+  -- @param value
+  -- @treturn boolean
   is = native.is,
 }
 M.Timeout = Timeout
 
---- Make one, and start it.
--- @function Timeout
+--- Make one, and start it: `green.Timeout(2)`.
+-- @function Timeout.__call
 -- @tparam[opt] number seconds nil: it never expires
 -- @param[opt] err what to raise instead of the Timeout itself
 -- @tparam[opt] boolean ref false: it does not keep the program going
@@ -50,6 +52,8 @@ end
 
 --- Stop it. It can be started again. `<close>` and `close` do the same.
 -- @function Timeout:cancel
+
+--- @section end
 
 --- Call a function that must return in time.
 -- Raises a Timeout if it does not.
@@ -80,7 +84,7 @@ end
 -- @treturn[2] boolean false, if the time ran out
 function M.within(seconds, f, ...)
   local timer = Timeout.start_new(seconds)
-  if timer == seconds then return outcome(timer, pcall(f, ...)) end
+  if timer == seconds then return true, f(...) end -- raised as it is
   local _ <close> = timer
   return outcome(timer, pcall(f, ...))
 end

@@ -52,6 +52,9 @@ local LoopExit = { __name = "LoopExit" }
 LoopExit.__index = LoopExit
 M.LoopExit = LoopExit
 
+--- Is it a LoopExit?
+-- @param value
+-- @treturn boolean
 function LoopExit.is(value)
   return type(value) == "table" and getmetatable(value) == LoopExit
 end
@@ -73,6 +76,8 @@ setmetatable(LoopExit, {
   end,
   __tostring = function() return "class LoopExit" end,
 })
+
+--- @section end
 
 --- End the program: close every greenlet, main's `<close>` variables too.
 -- @tparam[opt=0] integer code exit code

@@ -1,0 +1,266 @@
+/* Sockets find their peers: bind, listen, accept, connect. */
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "socket.h"
+
+static const gr_wait accept_wait = {.name = "accept"};
+static const gr_wait connect_wait = {.name = "connect"};
+
+static const struct sockaddr *raw(const struct grb_address *a) {
+  return (const struct sockaddr *)&a->addr;
+}
+
+static int one(lua_State *L) {
+  lua_pushinteger(L, 1);
+  return 1;
+}
+
+/* Have a descriptor of that family. */
+static int have_fd(grb_socket *s, int family) {
+  if (grb_fd(s) >= 0 && s->family == family) return 0;
+  gr_stream_close(&s->stream);
+  return grb_open_fd(s, family);
+}
+
+/* The addresses that the arguments from 2 on mean, on top of the stack; NULL
+ * and a message there if they mean none. */
+static grb_addresses *addresses(lua_State *L, grb_socket *s, bool passive) {
+  size_t len;
+  const char *host = luaL_checklstring(L, 2, &len);
+  if (s->family != AF_UNIX)
+    return grb_resolve(L, host, luaL_checkstring(L, 3), s->family, passive);
+  grb_addresses *list =
+      lua_newuserdatauv(L, sizeof *list + sizeof *list->at, 0);
+  list->count = 1;
+  if (grb_unix_address(host, len, list->at)) return list;
+  lua_pushliteral(L, "path too long");
+  return NULL;
+}
+
+static int no_address(lua_State *L) {
+  lua_pushnil(L);
+  lua_insert(L, -2);
+  return 2;
+}
+
+/* bind(host, port), bind(path) -> 1 | nil, message */
+static int bind_socket(lua_State *L) {
+  grb_socket *s = grb_check(L, GRB_MASTER);
+  grb_addresses *list = addresses(L, s, true);
+  if (!list) return no_address(L);
+  int err = EADDRNOTAVAIL;
+  for (int i = 0; i < list->count; i++) {
+    err = have_fd(s, list->at[i].addr.ss_family);
+    if (err) continue;
+    if (!bind(grb_fd(s), raw(&list->at[i]), list->at[i].len)) return one(L);
+    err = errno;
+  }
+  if (s->family == AF_UNIX) gr_stream_close(&s->stream);
+  return grb_fail(L, err);
+}
+
+/* listen([backlog]) -> 1 | nil, message */
+static int listen_socket(lua_State *L) {
+  grb_socket *s = grb_check(L, GRB_MASTER);
+  int backlog = (int)luaL_optnumber(L, 2, 32);
+  if (listen(grb_fd(s), backlog)) return grb_fail(L, errno);
+  grb_set_class(L, 1, GRB_SERVER);
+  return one(L);
+}
+
+/* --- connect ------------------------------------------------------------ */
+
+/* The addresses are at index 4, `i` is the one to try. */
+
+static int connect_on(lua_State *L, gr_state *S, grb_socket *s, lua_KContext i);
+
+static int connected(lua_State *L) {
+  grb_set_class(L, 1, GRB_CLIENT); /* a UNIX socket's class changes only now */
+  return one(L);
+}
+
+static int not_connected(lua_State *L, grb_socket *s, int err) {
+  if (s->family == AF_UNIX) gr_stream_close(&s->stream);
+  return grb_fail(L, err);
+}
+
+/* This address failed: the next one, if there is one. */
+static int refused(lua_State *L, gr_state *S, grb_socket *s, lua_KContext i,
+                   int err) {
+  grb_addresses *list = lua_touserdata(L, 4);
+  if (i + 1 < list->count) return connect_on(L, S, s, i + 1);
+  return not_connected(L, s, err);
+}
+
+static int connect_k(lua_State *L, int status, lua_KContext i) {
+  gr_state *S = gr_state_of(L);
+  (void)status;
+  int how = gr_woken(L, S, i, connect_k);
+  grb_socket *s = lua_touserdata(L, 1);
+  int err = 0;
+  socklen_t size = sizeof err;
+  if (how == GR_TIMEDOUT) return not_connected(L, s, ETIMEDOUT);
+  if (grb_fd(s) < 0) return grb_fail(L, 0);
+  getsockopt(grb_fd(s), SOL_SOCKET, SO_ERROR, &err, &size);
+  return err ? refused(L, S, s, i, err) : connected(L);
+}
+
+/* A UNIX server's backlog is full, and nothing tells when it is not. */
+static int again_k(lua_State *L, int status, lua_KContext i) {
+  gr_state *S = gr_state_of(L);
+  (void)status;
+  gr_woken(L, S, i, again_k);
+  grb_socket *s = lua_touserdata(L, 1);
+  if (grb_fd(s) < 0) return grb_fail(L, 0);
+  if (gr_now() >= s->until[GRB_WRITE]) return not_connected(L, s, ETIMEDOUT);
+  return connect_on(L, S, s, i);
+}
+
+static int connect_again(lua_State *L, gr_state *S, grb_socket *s,
+                         lua_KContext i) {
+  double at = fmin(gr_now() + 2e-3, grb_deadline(s, GRB_WRITE));
+  gr_can_block(L, S, at);
+  gr_arm(&S->hub, at, false);
+  return gr_park(L, S, &connect_wait, false, i, again_k);
+}
+
+/* Linux tells of a failure that is known already once more. */
+static int try_connect(int fd, const struct grb_address *a) {
+  for (int tries = 2; tries; tries--) {
+    if (!connect(fd, raw(a), a->len)) return 0;
+    if (errno != ECONNABORTED) break;
+  }
+  return errno;
+}
+
+static int connect_on(lua_State *L, gr_state *S, grb_socket *s,
+                      lua_KContext i) {
+  grb_addresses *list = lua_touserdata(L, 4);
+  const struct grb_address *a = &list->at[i];
+  int err = have_fd(s, a->addr.ss_family);
+  if (!err) err = try_connect(grb_fd(s), a);
+  if (!err) return connected(L);
+  if (err != EINPROGRESS && err != EINTR && err != EAGAIN)
+    return grb_polls(s) ? not_connected(L, s, err) : refused(L, S, s, i, err);
+  if (grb_polls(s)) return not_connected(L, s, ETIMEDOUT);
+  if (err == EAGAIN) return connect_again(L, S, s, i);
+  if (s->family != AF_UNIX) grb_begin(s, GRB_WRITE); /* for each address */
+  return grb_wait(L, S, s, GRB_WRITE, &connect_wait, i, connect_k);
+}
+
+/* connect(host, port), connect(path) -> 1 | nil, message */
+static int connect_socket(lua_State *L) {
+  grb_socket *s = grb_check(L, GRB_ANY);
+  if (s->family == AF_UNIX) grb_check(L, GRB_MASTER);
+  gr_state *S = gr_state_of(L);
+  lua_settop(L, 3);
+  grb_addresses *list = addresses(L, s, false);
+  grb_check_free(L, S, s, GRB_WRITE, &connect_wait);
+  if (s->family != AF_UNIX) grb_set_class(L, 1, GRB_CLIENT);
+  if (!list) return no_address(L);
+  grb_begin(s, GRB_WRITE);
+  return connect_on(L, S, s, 0);
+}
+
+/* --- accept ------------------------------------------------------------- */
+
+/* The object for the next connection is at index 2. */
+
+enum { WAITED, STARVED, DONE }; /* what accept_k is called after */
+static const double first_delay = 0.01, last_delay = 1;
+
+static int accept_on(lua_State *L, gr_state *S, grb_socket *s, bool last);
+
+static int accepted(lua_State *L) {
+  lua_settop(L, 2);
+  return 1;
+}
+
+static int accept_k(lua_State *L, int status, lua_KContext ctx) {
+  gr_state *S = gr_state_of(L);
+  (void)status;
+  int how = gr_woken(L, S, ctx, accept_k);
+  grb_socket *s = lua_touserdata(L, 1);
+  if (ctx == DONE) return accepted(L);
+  bool late =
+      how == GR_TIMEDOUT && (ctx == WAITED || gr_now() >= s->until[GRB_READ]);
+  return accept_on(L, S, s, late || grb_polls(s));
+}
+
+/* No descriptor is left.  The connection stays in the backlog until one of
+ * our sockets is closed, or somebody else gives way. */
+static int starve(lua_State *L, gr_state *S, grb_socket *s) {
+  s->delay = s->delay == 0 ? first_delay : fmin(s->delay * 2, last_delay);
+  double at = fmin(gr_now() + s->delay, grb_deadline(s, GRB_READ));
+  gr_greenlet *me = gr_can_block(L, S, at);
+  gr_list_append(&S->hub.streams->starved, &me->w.node);
+  gr_arm(&S->hub, at, false);
+  return gr_park(L, S, &accept_wait, false, STARVED, accept_k);
+}
+
+/* A connection that broke while it waited is no failure of the server's. */
+static bool is_peers(int err) {
+  switch (err) {
+  case EINTR:
+  case ECONNABORTED:
+  case EPROTO:
+  case ENETDOWN:
+  case ENOPROTOOPT:
+  case EHOSTDOWN:
+  case EHOSTUNREACH:
+  case ENETUNREACH:
+    return true;
+  default:
+    return false;
+  }
+}
+
+static bool is_shortage(int err) {
+  return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
+}
+
+static int accept_later(lua_State *L, gr_state *S, grb_socket *s, bool last,
+                        int err) {
+  if (err != EAGAIN && !is_shortage(err)) return grb_fail(L, err);
+  if (last) {
+    if (!grb_gives_way(L, S, true)) return grb_fail(L, ETIMEDOUT);
+    return grb_give_way(L, S, WAITED, accept_k);
+  }
+  if (err != EAGAIN) return starve(L, S, s);
+  return grb_wait(L, S, s, GRB_READ, &accept_wait, WAITED, accept_k);
+}
+
+static int accept_on(lua_State *L, gr_state *S, grb_socket *s, bool last) {
+  int fd;
+  if (grb_fd(s) < 0) return grb_fail(L, 0);
+  do fd = accept4(grb_fd(s), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  while (fd < 0 && is_peers(errno));
+  if (fd < 0) return accept_later(L, S, s, last, errno);
+  s->delay = 0;
+  grb_adopt(lua_touserdata(L, 2), fd);
+  if (grb_gives_way(L, S, false)) return grb_give_way(L, S, DONE, accept_k);
+  return accepted(L);
+}
+
+/* accept() -> a client | nil, message */
+static int accept_socket(lua_State *L) {
+  grb_socket *s = grb_check(L, GRB_SERVER);
+  gr_state *S = gr_state_of(L);
+  lua_settop(L, 1);
+  grb_check_free(L, S, s, GRB_READ, &accept_wait);
+  grb_new_socket(L, S, GRB_CLIENT, s->family)->delays = s->delays;
+  grb_begin(s, GRB_READ);
+  return accept_on(L, S, s, grb_polls(s));
+}
+
+const luaL_Reg grb_connect_methods[] = {{"bind", bind_socket},
+                                        {"setsockname", bind_socket},
+                                        {"listen", listen_socket},
+                                        {"accept", accept_socket},
+                                        {"connect", connect_socket},
+                                        {"setpeername", connect_socket},
+                                        {NULL, NULL}};

@@ -1,0 +1,447 @@
+/* greenlua.core.socket: TCP and UNIX stream sockets with LuaSocket's surface.
+ * lua/greenlua/socket.lua builds the public module on it. */
+#include "socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "greenlualib.h"
+
+const char grb_socket_magic;
+
+/* --- classes ------------------------------------------------------------ */
+
+enum { TCP, UNIX, DOMAINS };
+
+static const char *const class_names[DOMAINS][GRB_CLASSES] = {
+    {"tcp{master}", "tcp{client}", "tcp{server}"},
+    {"unixstream{master}", "unixstream{client}", "unixstream{server}"}};
+
+static int domain_of(const grb_socket *s) {
+  return s->family == AF_UNIX ? UNIX : TCP;
+}
+
+static const char *class_name(const grb_socket *s) {
+  return class_names[domain_of(s)][s->class];
+}
+
+void grb_wrong_class(lua_State *L, int arg, int class) {
+  grb_socket *s = grb_to_socket(L, arg);
+  bool local = s && s->family == AF_UNIX;
+  const char *name = class >= 0 ? class_names[local][class]
+                     : local    ? "unixstream{any}"
+                                : "tcp{any}";
+  luaL_argerror(L, arg, lua_pushfstring(L, "%s expected", name));
+}
+
+/* The metatables are in the registry under the addresses of their names. */
+static void push_class(lua_State *L, const grb_socket *s) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &class_names[domain_of(s)][s->class]);
+}
+
+void grb_set_class(lua_State *L, int arg, int class) {
+  grb_socket *s = lua_touserdata(L, arg);
+  arg = lua_absindex(L, arg);
+  s->class = (uint8_t) class;
+  push_class(L, s);
+  lua_setmetatable(L, arg);
+}
+
+static double wall_clock(void) {
+  struct timeval now;
+  gettimeofday(&now, NULL);
+  return (double)now.tv_sec + (double)now.tv_usec * 1e-6;
+}
+
+grb_socket *grb_new_socket(lua_State *L, gr_state *S, int class, int family) {
+  if (!S->hub.streams) luaL_error(L, "the hub is closed");
+  grb_socket *s = lua_newuserdatauv(L, sizeof *s, 0);
+  *s = (grb_socket){.magic = &grb_socket_magic,
+                    .family = family,
+                    .block = -1,
+                    .total = -1,
+                    .birth = gr_now()};
+  gr_stream_init(&s->stream, &S->hub, -1);
+  grb_set_class(L, -1, class);
+  return s;
+}
+
+int grb_open_fd(grb_socket *s, int family) {
+  int on = 1;
+  int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno;
+  if (family == AF_INET6)
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  s->family = family;
+  grb_adopt(s, fd);
+  return 0;
+}
+
+void grb_adopt(grb_socket *s, int fd) {
+  int on = 1;
+  if (s->family != AF_UNIX && !s->delays)
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  gr_stream_set_fd(&s->stream, fd);
+}
+
+/* --- failing ------------------------------------------------------------ */
+
+const char *grb_message(int err) {
+  switch (err) {
+  case 0:
+  case EPIPE:
+  case ECONNRESET:
+  case ECONNABORTED:
+    return "closed";
+  case ETIMEDOUT:
+  case EAGAIN:
+    return "timeout";
+  case EADDRINUSE:
+    return "address already in use";
+  case EISCONN:
+    return "already connected";
+  case EACCES:
+    return "permission denied";
+  case ECONNREFUSED:
+    return "connection refused";
+  default:
+    return strerror(err);
+  }
+}
+
+int grb_fail(lua_State *L, int err) {
+  lua_pushnil(L);
+  lua_pushstring(L, grb_message(err));
+  return 2;
+}
+
+/* --- waiting ------------------------------------------------------------ */
+
+static gr_io *side_of(grb_socket *s, int side) {
+  return side == GRB_READ ? &s->stream.reads : &s->stream.writes;
+}
+
+static const char *name_of(lua_State *L, gr_state *S, gr_waiter *w) {
+  gr_push_greenlet(L, S, (gr_greenlet *)(void *)w);
+  gr_push_name(L, S, -1);
+  return lua_tostring(L, -1);
+}
+
+void grb_check_free(lua_State *L, gr_state *S, grb_socket *s, int side,
+                    const gr_wait *what) {
+  gr_waiter *other = gr_io_waiter(side_of(s, side));
+  if (!other || !S->hub.current) return;
+  const char *mine = name_of(L, S, S->hub.current);
+  const char *its = name_of(L, S, other);
+  luaL_error(L, "%s cannot %s on %s: %s waits in %s there", mine, what->name,
+             class_name(s), its, other->what->name);
+}
+
+/* LuaSocket's clock: both limits count from the start of the operation; if
+ * both are set, `block` limits each wait. */
+void grb_begin(grb_socket *s, int side) {
+  double limit = s->total >= 0 ? s->total : s->block;
+  s->until[side] = limit < 0 ? INFINITY : gr_now() + limit;
+}
+
+double grb_deadline(const grb_socket *s, int side) {
+  double until = s->until[side];
+  if (s->block < 0 || s->total < 0) return until;
+  return fmin(until, gr_now() + s->block);
+}
+
+int grb_wait(lua_State *L, gr_state *S, grb_socket *s, int side,
+             const gr_wait *what, lua_KContext ctx, lua_KFunction k) {
+  double at = grb_deadline(s, side);
+  grb_check_free(L, S, s, side, what);
+  gr_can_block(L, S, at);
+  gr_io_await(side_of(s, side));
+  gr_arm(&S->hub, at, false);
+  return gr_park(L, S, what, true, ctx, k);
+}
+
+/* Without raising: it would be a pity, not a failure. */
+static bool can_give_way(lua_State *L, gr_state *S) {
+  gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
+  if (!g) return false;
+  if (L == g->L && lua_isyieldable(L)) return true;
+  return lua_gc(L, LUA_GCCOUNT) >= 0 && !gr_hub_reserve(&S->hub);
+}
+
+bool grb_gives_way(lua_State *L, gr_state *S, bool fruitless) {
+  return gr_streams_tired(&S->hub, fruitless ? 8 : 1) && can_give_way(L, S);
+}
+
+int grb_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
+  S->hub.budget = 0; /* so that the loop is polled first */
+  return gr_give_way(L, S, ctx, k);
+}
+
+/* --- life --------------------------------------------------------------- */
+
+static int new_tcp(lua_State *L, int family) {
+  grb_socket *s = grb_new_socket(L, gr_state_of(L), GRB_MASTER, family);
+  int err = family == AF_UNSPEC ? 0 : grb_open_fd(s, family);
+  return err ? grb_fail(L, err) : 1;
+}
+
+static int tcp(lua_State *L) {
+  return new_tcp(L, AF_UNSPEC);
+}
+
+static int tcp4(lua_State *L) {
+  return new_tcp(L, AF_INET);
+}
+
+static int tcp6(lua_State *L) {
+  return new_tcp(L, AF_INET6);
+}
+
+static int unix_stream(lua_State *L) {
+  return new_tcp(L, AF_UNIX);
+}
+
+/* pair() -> two connected UNIX sockets | nil, message */
+static int pair(lua_State *L) {
+  gr_state *S = gr_state_of(L);
+  grb_socket *a = grb_new_socket(L, S, GRB_CLIENT, AF_UNIX);
+  grb_socket *b = grb_new_socket(L, S, GRB_CLIENT, AF_UNIX);
+  int fds[2], type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  if (socketpair(AF_UNIX, type, 0, fds)) return grb_fail(L, errno);
+  grb_adopt(a, fds[0]);
+  grb_adopt(b, fds[1]);
+  return 2;
+}
+
+static int fd_option(int fd, int name) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return getsockopt(fd, SOL_SOCKET, name, &value, &size) ? -errno : value;
+}
+
+static int class_of_fd(int fd) {
+  struct sockaddr_storage a;
+  socklen_t size = sizeof a;
+  if (fd_option(fd, SO_ACCEPTCONN) > 0) return GRB_SERVER;
+  return getpeername(fd, (struct sockaddr *)&a, &size) ? GRB_MASTER
+                                                       : GRB_CLIENT;
+}
+
+/* fromfd(fd) -> an object that owns it | nil, message */
+static int from_fd(lua_State *L) {
+  lua_Integer arg = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, arg >= 0 && arg < 1 << 30, 1, "fd: a descriptor expected");
+  int fd = (int)arg, family = fd_option(fd, SO_DOMAIN);
+  if (family < 0) return grb_fail(L, -family);
+  bool known = family == AF_INET || family == AF_INET6 || family == AF_UNIX;
+  if (!known || fd_option(fd, SO_TYPE) != SOCK_STREAM)
+    return grb_fail(L, ESOCKTNOSUPPORT);
+  grb_socket *s = grb_new_socket(L, gr_state_of(L), class_of_fd(fd), family);
+  if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK))
+    return grb_fail(L, errno);
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  gr_stream_set_fd(&s->stream, fd);
+  return 1;
+}
+
+static int close_socket(lua_State *L) {
+  gr_stream_close(&grb_check(L, GRB_ANY)->stream);
+  lua_pushinteger(L, 1);
+  return 1;
+}
+
+static int to_string(lua_State *L) {
+  grb_socket *s = grb_check(L, GRB_ANY);
+  lua_pushfstring(L, "%s: %p", class_name(s), (void *)s);
+  return 1;
+}
+
+/* --- the descriptor ----------------------------------------------------- */
+
+static const gr_wait flush_wait = {.name = "flush"};
+
+static int flush_k(lua_State *L, int status, lua_KContext ctx);
+
+/* Let all output go, then do what `ctx` says: give the descriptor up. */
+static int flush(lua_State *L, gr_state *S, grb_socket *s, lua_KContext ctx) {
+  gr_stream *st = &s->stream;
+  if (grb_fd(s) >= 0 && gr_stream_flush(st) == -EAGAIN) {
+    if (grb_polls(s)) return grb_fail(L, ETIMEDOUT);
+    return grb_wait(L, S, s, GRB_WRITE, &flush_wait, ctx, flush_k);
+  }
+  lua_pushlstring(L, st->in.data, st->in.len);
+  int fd = gr_stream_detach(st);
+  if (fd < 0 && ctx) return grb_fail(L, 0);
+  if (ctx) {
+    lua_pushinteger(L, fd);
+    lua_insert(L, -2);
+    return 2;
+  }
+  fd = (int)lua_tointeger(L, 2);
+  if (fd >= 0) gr_stream_set_fd(st, fd);
+  return 0;
+}
+
+static int flush_k(lua_State *L, int status, lua_KContext ctx) {
+  gr_state *S = gr_state_of(L);
+  (void)status;
+  if (gr_woken(L, S, ctx, flush_k) == GR_TIMEDOUT)
+    return grb_fail(L, ETIMEDOUT);
+  return flush(L, S, lua_touserdata(L, 1), ctx);
+}
+
+/* detach() -> descriptor, bytes already read from it | nil, message */
+static int detach(lua_State *L) {
+  grb_socket *s = grb_check(L, GRB_ANY);
+  grb_begin(s, GRB_WRITE);
+  return flush(L, gr_state_of(L), s, true);
+}
+
+/* setfd(fd): leaves the old one open, as LuaSocket does */
+static int set_fd(lua_State *L) {
+  grb_socket *s = grb_check(L, GRB_ANY);
+  lua_Integer fd = (lua_Integer)luaL_checknumber(L, 2);
+  luaL_argcheck(L, fd >= -1 && fd < 1 << 30, 2, "fd: a descriptor or -1");
+  lua_settop(L, 1);
+  lua_pushinteger(L, fd);
+  grb_begin(s, GRB_WRITE);
+  return flush(L, gr_state_of(L), s, false);
+}
+
+static int get_fd(lua_State *L) {
+  grb_socket *s = grb_check(L, GRB_ANY);
+  if (grb_fd(s) >= 0) gr_stream_flush(&s->stream);
+  lua_pushinteger(L, grb_fd(s));
+  return 1;
+}
+
+/* --- timeouts and counts ------------------------------------------------ */
+
+/* settimeout([seconds [, mode]]) -> 1 */
+static int set_timeout(lua_State *L) {
+  grb_socket *s = grb_check(L, GRB_ANY);
+  double t = luaL_optnumber(L, 2, -1);
+  const char *mode = luaL_optstring(L, 3, "b");
+  luaL_argcheck(L, t == t, 2, "timeout: a number of seconds expected");
+  luaL_argcheck(L, *mode == 'b' || *mode == 't' || *mode == 'r', 3,
+                "invalid timeout mode");
+  *(*mode == 'b' ? &s->block : &s->total) = t;
+  lua_pushinteger(L, 1);
+  return 1;
+}
+
+static int get_timeout(lua_State *L) {
+  grb_socket *s = grb_check(L, GRB_ANY);
+  lua_pushnumber(L, s->block);
+  lua_pushnumber(L, s->total);
+  return 2;
+}
+
+/* getstats() -> bytes received, bytes sent, age */
+static int get_stats(lua_State *L) {
+  grb_socket *s = grb_check(L, GRB_CLIENT);
+  lua_pushinteger(L, (lua_Integer)s->stream.received);
+  lua_pushinteger(L, (lua_Integer)s->stream.sent);
+  lua_pushnumber(L, gr_now() - s->birth);
+  return 3;
+}
+
+static int set_stats(lua_State *L) {
+  grb_socket *s = grb_check(L, GRB_CLIENT);
+  gr_stream *st = &s->stream;
+  st->received = (uint64_t)luaL_optnumber(L, 2, (lua_Number)st->received);
+  st->sent = (uint64_t)luaL_optnumber(L, 3, (lua_Number)st->sent);
+  if (lua_isnumber(L, 4)) s->birth = gr_now() - lua_tonumber(L, 4);
+  lua_pushinteger(L, 1);
+  return 1;
+}
+
+static int get_time(lua_State *L) {
+  lua_pushnumber(L, wall_clock());
+  return 1;
+}
+
+/* --- the module --------------------------------------------------------- */
+
+static const luaL_Reg methods[] = {{"close", close_socket},
+                                   {"detach", detach},
+                                   {"getfd", get_fd},
+                                   {"setfd", set_fd},
+                                   {"settimeout", set_timeout},
+                                   {"gettimeout", get_timeout},
+                                   {"getstats", get_stats},
+                                   {"setstats", set_stats},
+                                   {NULL, NULL}};
+
+/* The functions are the same for all; each class has tables of its own. */
+static void push_methods(lua_State *L, gr_state *S) {
+  lua_newtable(L);
+  gr_setfuncs(L, S, methods);
+  gr_setfuncs(L, S, grb_address_methods);
+  gr_setfuncs(L, S, grb_connect_methods);
+  gr_setfuncs(L, S, grb_option_methods);
+  gr_setfuncs(L, S, grb_receive_methods);
+  gr_setfuncs(L, S, grb_send_methods);
+}
+
+static void copy_fields(lua_State *L, int from, int to) {
+  for (lua_pushnil(L); lua_next(L, from);) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, to);
+  }
+}
+
+/* With the methods on top: push the metatable of a class. */
+static void push_metatable(lua_State *L, gr_state *S, const char *name) {
+  static const luaL_Reg meta[] = {{"__gc", close_socket},
+                                  {"__close", close_socket},
+                                  {"__tostring", to_string},
+                                  {NULL, NULL}};
+  int from = lua_gettop(L);
+  lua_createtable(L, 0, 5);
+  gr_setfuncs(L, S, meta);
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "__name");
+  lua_newtable(L);
+  copy_fields(L, from, from + 2);
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "class");
+  lua_setfield(L, -2, "__index");
+}
+
+/* Set module.classes: name -> what the objects of it have for __index. */
+static void open_classes(lua_State *L, gr_state *S) {
+  lua_newtable(L);
+  push_methods(L, S);
+  for (int d = 0; d < DOMAINS; d++)
+    for (int c = 0; c < GRB_CLASSES; c++) {
+      push_metatable(L, S, class_names[d][c]);
+      lua_getfield(L, -1, "__index");
+      lua_setfield(L, -4, class_names[d][c]);
+      lua_rawsetp(L, LUA_REGISTRYINDEX, &class_names[d][c]);
+    }
+  lua_pop(L, 1);
+  lua_setfield(L, -2, "classes");
+}
+
+int luaopen_greenlua_core_socket(lua_State *L) {
+  static const luaL_Reg funcs[] = {{"tcp", tcp},          {"tcp4", tcp4},
+                                   {"tcp6", tcp6},        {"unix", unix_stream},
+                                   {"pair", pair},        {"fromfd", from_fd},
+                                   {"gettime", get_time}, {NULL, NULL}};
+  gr_state *S = gr_state_open(L);
+  if (gr_streams_open(&S->hub)) return luaL_error(L, "not enough memory");
+  luaL_newlibtable(L, funcs);
+  gr_setfuncs(L, S, funcs);
+  gr_setfuncs(L, S, grb_address_funcs);
+  gr_setfuncs(L, S, grb_ready_funcs);
+  open_classes(L, S);
+  return 1;
+}
