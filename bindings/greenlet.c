@@ -201,13 +201,11 @@ static int raised(lua_State *L) {
 
 /* --- ending ------------------------------------------------------------- */
 
-/* interrupt(g, err): raise `err` in it, at once if it is the running one */
-static int interrupt(lua_State *L) {
-  gr_state *S = gr_state_of(L);
-  gr_greenlet *g = gr_check_greenlet(L, 1);
+/* kill(g, err): raise `err` where it waits, or will wait next */
+static int l_kill(lua_State *L) {
+  gr_check_greenlet(L, 1);
   lua_settop(L, 2);
-  if (g == current(S)) return gr_raise(L, S, g);
-  gr_interrupt(L, S, 1);
+  gr_interrupt(L, gr_state_of(L), 1);
   return 0;
 }
 
@@ -385,7 +383,7 @@ int luaopen_greenlua_core(lua_State *L) {
       {"live", live},
       {"standing", standing},
       {"raised", raised},
-      {"interrupt", interrupt},
+      {"kill", l_kill},
       {"close", l_close},
       {"metatable", metatable},
       {"policy", policy},

@@ -136,10 +136,11 @@ static int partial(lua_State *L, gr_stream *st, int mode, int err) {
   return 3;
 }
 
-/* An iterator ends with the stream.  What comes before that is raised: a loop
- * has no other way to tell. */
+/* An iterator ends with the connection, however that ends.  What is no end
+ * is raised: a loop has no other way to tell. */
 static int stop_lines(lua_State *L, gr_stream *st, int err) {
-  if (err && err != ECONNRESET) return luaL_error(L, "%s", grb_message(err));
+  if (err == ETIMEDOUT || err == ENOMEM)
+    return luaL_error(L, "%s", grb_message(err));
   if (!err && st->in.len) return take(L, st, NEXT, st->in.len, 0);
   lua_pushnil(L);
   return 1;
@@ -253,8 +254,7 @@ static int read_until(lua_State *L) {
   return start(L, s, UNTIL);
 }
 
-/* The iterator of lines(): (socket) -> line | nil; raises what lines end by
- * besides the end of the stream. */
+/* The iterator of lines(): (socket) -> line | nil. */
 static int next_line(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_CLIENT);
   lua_settop(L, 1);

@@ -54,6 +54,7 @@ static int stop(lua_State *L) {
   if (!ev_is_active(&w->ev)) return 0;
   ev_ref(w->hub->loop);
   ev_signal_stop(w->hub->loop, &w->ev);
+  w->missed = 0;
   if (w->hub->current) gr_wake_all(w->hub, &w->waiters, GR_CLOSED);
   return 0;
 }

@@ -16,14 +16,14 @@ enum { GRB_READ, GRB_WRITE }; /* sides */
 
 typedef struct grb_socket {
   const void *magic; /* &grb_socket_magic */
-  gr_stream stream;
-  int family; /* AF_UNSPEC as long as it is open */
+  int family;        /* AF_UNSPEC as long as it is open */
   uint8_t class;
   bool delays;         /* somebody turned TCP_NODELAY off */
   double block, total; /* of settimeout; negative: none */
   double until[2];     /* the end of the running operation of each side */
-  double delay;        /* seconds until accept looks for a descriptor again */
-  double birth;        /* for getstats */
+  gr_stream stream;
+  double delay; /* seconds until accept looks for a descriptor again */
+  double birth; /* for getstats */
 } grb_socket;
 
 extern const char grb_socket_magic;

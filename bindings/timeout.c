@@ -59,7 +59,7 @@ static int start(lua_State *L) {
 
 static int cancel(lua_State *L) {
   gr_timeout *t = check_timeout(L, 1);
-  if (gr_node_linked(&t->node)) t->fired = false; /* and never will be */
+  if (gr_node_linked(&t->node) && !t->due) t->fired = false; /* nor will it */
   gr_timeout_cancel(L, gr_state_of(L), t);
   return 0;
 }

@@ -82,7 +82,7 @@ static int raise_timeout(lua_State *L) {
   gr_timed_out(L, 2);
   gr_timeout *t = gr_timeout_new(L, gr_state_of(L), lua_tonumber(L, 2));
   t->fired = true;
-  return lua_error(L);
+  return gr_raise(L, gr_state_of(L), t->target);
 }
 
 static int get_k(lua_State *L, int status, lua_KContext ctx) {

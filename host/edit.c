@@ -200,7 +200,7 @@ static bool push_completion(lua_State *L, const char *text, size_t size) {
   return false;
 }
 
-static unsigned char complete(EditLine *el, int key) {
+static unsigned char complete(EditLine *el, wint_t key) {
   lua_State *L = edit.L;
   const LineInfo *l = el_line(el);
   int top = lua_gettop(L);
@@ -296,7 +296,7 @@ static void bind_keys(void) {
                                         {"\\e[1;5C", "em-next-word"},
                                         {"\\e[1;5D", "ed-prev-word"}};
   el_set(edit.el, EL_EDITOR, "emacs");
-  el_set(edit.el, EL_ADDFN, "lua-complete", "complete a name", complete);
+  el_wset(edit.el, EL_ADDFN, L"lua-complete", L"complete a name", complete);
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     el_set(edit.el, EL_BIND, keys[i][0], keys[i][1], NULL);
   el_source(edit.el, NULL); /* the user's ~/.editrc has the last word */

@@ -256,6 +256,7 @@ static void fail(gr_state *S, gr_greenlet *g, int status) {
     lua_pushlightuserdata(S->talk, S);
     talk(S, g, 2);
   }
+  g->w.flags |= GR_CLOSING;
   int closed = lua_resetthread(co); /* may block */
   if (closed != LUA_OK) status = closed;
   finish(S, g, co, status);
@@ -276,7 +277,6 @@ int gr_close_threads(lua_State *co) {
 
 static void close_now(gr_state *S, gr_greenlet *g) {
   lua_State *co = g->L;
-  g->w.flags &= (uint8_t)~GR_CLOSING;
   int status = gr_close_threads(co);
   if (status == LUA_OK) lua_settop(co, 0);
   lua_rawgetp(S->L, GR_T_ANCHOR, g);
@@ -338,9 +338,9 @@ void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {
     co = g->L;
     n = lua_gettop(co) - 1;
   } else if (lua_status(co) != LUA_YIELD) {
-    if (!lua_checkstack(co, 1)) lua_settop(co, 0);
+    lua_resetthread(co);
     lua_pushstring(co, tampered);
-    fail(S, g, LUA_ERRRUN);
+    finish(S, g, co, LUA_ERRRUN);
     return;
   }
   S->resumed = co;

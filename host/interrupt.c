@@ -147,7 +147,8 @@ static void look_deeper(void) {
 
 static void come_back(void) {
   struct itimerspec when = {.it_value.tv_nsec = PATIENCE};
-  if (keys.timed) timer_settime(keys.timer, 0, &when, NULL);
+  if (!keys.timed || timer_settime(keys.timer, 0, &when, NULL))
+    keys.late = true; /* a forked child has no timer */
 }
 
 /* Other threads have no business here. */
@@ -179,7 +180,7 @@ static void on_signal(int sig) {
     gr_state *S = keys.S;
     lua_State *L = running();
     keys.pending = true;
-    keys.late = !keys.timed;
+    keys.late = false;
     if (L) set_hook(L);
     if (S) ev_async_send(S->hub.loop, &keys.wake);
     come_back();

@@ -17,9 +17,9 @@
 #include "hub.h"
 
 typedef struct gr_io {
-  ev_io watcher; /* data: the hub */
   gr_list waiters;
   bool dry;
+  ev_io watcher; /* data: the hub */
 } gr_io;
 
 typedef void gr_io_callback(struct ev_loop *, ev_io *, int);

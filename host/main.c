@@ -245,13 +245,23 @@ static int run_init(lua_State *L) {
   return *code == '@' ? run_file(L, code + 1) : run_string(L, code, name);
 }
 
-/* After the last line: until nothing is left that could run. */
-static int drain(lua_State *L) {
-  if (!gr_state_peek(L)) return LUA_OK; /* the hub has not been needed */
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  if (lua_getfield(L, -1, "greenlua.core.wait") != LUA_TTABLE) return LUA_OK;
-  lua_getfield(L, -1, "drain");
+static int call_module(lua_State *L, const char *module, const char *function) {
+  lua_getglobal(L, "require");
+  lua_pushstring(L, module);
+  int status = gr_call(L, 1, 1);
+  if (status != LUA_OK) return gr_report(L, status);
+  lua_getfield(L, -1, function);
   return gr_report(L, gr_call(L, 0, 0));
+}
+
+/* After the last line: until nothing is left that could run.  Who waits for ever
+ * is closed while its <close> variables can still block. */
+static int drain(lua_State *L) {
+  gr_state *S = gr_state_peek(L);
+  if (!S || !S->living) return LUA_OK;
+  int status = call_module(L, "greenlua.core.wait", "drain");
+  if (status != LUA_OK || !S->living) return status;
+  return call_module(L, "greenlua.util", "close_all");
 }
 
 /* --- all of it ---------------------------------------------------------- */

@@ -66,6 +66,7 @@ void gr_interrupt_main(gr_state *S) {
 
 /* green.pcall will know it again. */
 int gr_raise(lua_State *L, gr_state *S, gr_greenlet *g) {
+  if (!g) return lua_error(L);
   gr_push_table(L, S, GR_T_RAISED);
   gr_push_greenlet(L, S, g);
   lua_pushvalue(L, -3);

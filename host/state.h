@@ -44,7 +44,7 @@ typedef struct gr_greenlet {
 enum { /* gr_waiter.flags besides the hub's */
   GR_STARTED = 0x02,  /* its coroutine runs, or has run */
   GR_PENDING = 0x04,  /* an interrupt waits for its next park */
-  GR_CLOSING = 0x08,  /* to be closed when its turn comes */
+  GR_CLOSING = 0x08,  /* its end has come; its <close> variables may still run */
   GR_LINKED = 0x10,   /* somebody's function wants to know of its end */
   GR_MANY = 0x20,     /* ended with several values, kept on its coroutine */
   GR_FAILED = 0x40,   /* ended with an error */
@@ -175,14 +175,15 @@ void gr_push_extra(lua_State *L, gr_state *S, int greenlet, bool make);
 
 /* Raise the value on top of the stack (popped) in greenlet at index `arg`:
  * where it is parked, or at its next park.  A fresh one ends without having
- * run.  The caller handles the running greenlet itself. */
+ * run. */
 void gr_interrupt(lua_State *L, gr_state *S, int arg);
 
 /* Raise "interrupted!" in main: where it is parked, or at its next park.  Calls
  * no Lua, so a loop callback may. */
 void gr_interrupt_main(gr_state *S);
 
-/* Raise the value on top of the stack as an interrupt of `g`, which runs. */
+/* Raise the value on top of the stack as an interrupt of `g`, which runs (NULL:
+ * nobody does, and it is an error like others). */
 int gr_raise(lua_State *L, gr_state *S, gr_greenlet *g);
 
 /* End greenlet `arg` for good when its turn comes, whatever stands in the

@@ -11,8 +11,19 @@ enum { STAMINA = 64 }; /* calls in a row before others have a turn */
 
 /* --- what the streams of a hub share ------------------------------------ */
 
+static _Thread_local gr_streams *of_thread;
+
+/* A program may end by exit(3) in the midst of things.  What it has sent by
+ * then has been sent, as far as it knows. */
+__attribute__((destructor)) static void flush_at_exit(void) {
+  for (gr_streams *shared = of_thread; shared; shared = shared->next)
+    if (shared->gathering) gr_stream_flush(shared->gathering);
+}
+
 static void fini(gr_hub *hub) {
-  gr_streams *shared = hub->streams;
+  gr_streams *shared = hub->streams, **link = &of_thread;
+  while (*link && *link != shared) link = &(*link)->next;
+  if (*link) *link = shared->next;
   while (!gr_list_empty(&shared->open))
     gr_stream_close(
         gr_container(gr_list_first(&shared->open), gr_stream, node));
@@ -32,6 +43,8 @@ int gr_streams_open(gr_hub *hub) {
   gr_list_init(&shared->open);
   gr_list_init(&shared->starved);
   gr_list_init(&shared->lingering);
+  shared->next = of_thread;
+  of_thread = shared;
   hub->streams = shared;
   hub->fini_streams = fini;
   return 0;

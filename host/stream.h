@@ -35,16 +35,18 @@ enum {
   GR_STREAM_PIECES = 64 /* at most, in one write */
 };
 
+/* What each message needs comes first, in as few cache lines as it takes:
+ * with thousands of streams those lines are the cost. */
 typedef struct gr_stream {
-  gr_node node; /* among the open ones */
-  gr_io reads, writes;
-  gr_buffer in, out;
-  size_t searched; /* bytes of `in` in which no delimiter begins */
-  uint64_t received, sent;
   int error;         /* errno of a write that went wrong after the fact */
   bool eager : 1;    /* never gather */
   bool draining : 1; /* `out` is written as the kernel takes it */
   bool ending : 1;   /* and then this side of the connection is shut down */
+  gr_buffer in, out;
+  size_t searched; /* bytes of `in` in which no delimiter begins */
+  uint64_t received, sent;
+  gr_io reads, writes;
+  gr_node node; /* among the open ones */
 } gr_stream;
 
 /* What the streams of one hub share. */
@@ -52,10 +54,11 @@ typedef struct gr_streams {
   gr_lender in, out;
   gr_stream *gathering; /* the one whose output is in out.memory, or NULL */
   gr_list open;
-  gr_list starved;      /* waiters for a descriptor to become free */
-  gr_list lingering;    /* closed streams with output */
-  gr_waiter *busy;      /* who has not parked between its calls */
-  uint32_t turn, calls; /* its wait then; how many calls */
+  gr_list starved;         /* waiters for a descriptor to become free */
+  gr_list lingering;       /* closed streams with output */
+  gr_waiter *busy;         /* who has not parked between its calls */
+  uint32_t turn, calls;    /* its wait then; how many calls */
+  struct gr_streams *next; /* of this thread */
 } gr_streams;
 
 /* Have what the hub's streams share.  -1: out of memory. */

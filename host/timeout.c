@@ -123,5 +123,6 @@ void gr_timed_out(lua_State *L, int arg) {
   if (!gr_to_timeout(L, arg)) return;
   lua_pushvalue(L, arg);
   if (lua_getiuservalue(L, -1, 1) == LUA_TNIL) lua_pop(L, 1);
-  lua_error(L);
+  gr_state *S = gr_state_peek(L);
+  gr_raise(L, S, (gr_greenlet *)(void *)S->hub.current);
 }

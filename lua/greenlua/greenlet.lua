@@ -9,6 +9,7 @@
 
 local core = require "greenlua.core"
 local waiting = require "greenlua.core.wait"
+local native = require "greenlua.core.timeout"
 
 local M = {}
 
@@ -63,10 +64,21 @@ local function construct(class, ...)
 end
 
 local function label(g)
-  local name = g.name
   local state, failed = core.outcome(g)
   if failed then state = "failed" end
+  local extra = core.extra(g, false)
+  local named = extra and extra.fields and extra.fields.name
+  local name = named and ("%s %q"):format(getmetatable(g).__name, g.name) or g.name
   return ("%s: %s"):format(name, state)
+end
+
+local function check_timeout(name, arg, timeout)
+  if timeout == nil or native.is(timeout) then return end
+  local seconds = type(timeout) == "number" and timeout
+  if not (seconds and seconds >= 0) then
+    error(("bad argument #%d to '%s' (a timeout is a number of seconds, not negative; got %s)")
+      :format(arg, name, tostring(timeout)), 3)
+  end
 end
 
 -- Make `class` a class of greenlets; `base` is what it inherits from.
@@ -182,6 +194,7 @@ Greenlet.successful = core.successful
 -- @tparam[opt] number|Timeout timeout how long to wait for its end
 -- @treturn boolean true; false if the time ran out first
 function Greenlet:kill(err, timeout)
+  check_timeout("kill", 2, timeout)
   M.kill(self, err)
   return waiting.join(self, timeout)
 end
@@ -314,8 +327,9 @@ end
 local function report(g)
   local extra = core.extra(g, false)
   local traceback = extra and extra.traceback
-  if handler then
-    core.spawn(handler, g, g.exception, traceback)
+  if handler and not (extra and extra.reports) then
+    local reporter = core.spawn(handler, g, g.exception, traceback)
+    core.extra(reporter, true).reports = true -- its own error goes to stderr
   else
     to_stderr(g, g.exception, traceback)
   end
@@ -361,7 +375,20 @@ end)
 -- @param[opt] err a GreenletExit by default
 function M.kill(g, err)
   if err == nil then err = GreenletExit() end
-  core.interrupt(g, err)
+  core.kill(g, err)
+end
+
+local function check_greenlets(list)
+  if type(list) ~= "table" then
+    error(("bad argument #1 to 'killall' (list of greenlets expected, got %s)")
+      :format(type(list)), 3)
+  end
+  for i, g in ipairs(list) do
+    if not core.is_greenlet(g) then
+      error(("bad argument #1 to 'killall' (at %d: Greenlet expected, got %s)")
+        :format(i, type(g)), 3)
+    end
+  end
 end
 
 --- Kill many greenlets, then wait for their ends.
@@ -370,19 +397,12 @@ end
 -- @tparam[opt] number|Timeout timeout a Timeout is raised if some are still
 -- alive by then; 0 neither waits nor raises
 function M.killall(list, err, timeout)
-  local me, self_too = core.current(), false
-  for _, g in ipairs(list) do
-    if g == me then
-      self_too = true
-    else
-      M.kill(g, err)
-    end
-  end
-  if self_too then M.kill(me, err) end
+  check_greenlets(list)
+  check_timeout("killall", 3, timeout)
+  for _, g in ipairs(list) do M.kill(g, err) end
   if timeout == 0 then return end
-  local Timeout = require("greenlua.timeout").Timeout
-  local timer <close> = Timeout.start_new(timeout)
-  for _, g in ipairs(list) do waiting.join(g) end
+  local timer <close> = type(timeout) == "number" and native.new(timeout) or nil
+  for _, g in ipairs(list) do waiting.join(g, timer or timeout) end
 end
 
 local function pass_interrupts(ok, err, ...)

@@ -153,4 +153,141 @@ function socket.connect6(host, port, local_host, local_port)
   return connect(host, port, local_host, local_port, "inet6")
 end
 
+--- What can be waited for with any descriptor.
+-- @section ready
+
+--- Waits until a descriptor can be read (or is at its end). For the descriptors
+-- of other libraries; any number of greenlets may wait for one of those.
+-- @function wait_read
+-- @tparam integer|table|userdata descriptor or an object with a method `getfd`
+-- @tparam[opt] number|Timeout timeout
+-- @treturn[1] boolean true
+-- @treturn[2] nil
+-- @treturn[2] string `"timeout"`, `"closed"` …
+
+--- Waits until a descriptor can be written, as `wait_read`.
+-- @function wait_write
+
+--- Making sockets.
+-- @section new
+
+--- A TCP socket without a descriptor, to `bind` or to `connect`. `tcp4` and
+-- `tcp6` have one from the start.
+-- @function tcp
+-- @treturn master
+
+--- A TCP socket for IPv4.
+-- @function tcp4
+
+--- A TCP socket for IPv6, and nothing else.
+-- @function tcp6
+
+--- Two connected UNIX sockets.
+-- @function pair
+-- @treturn[1] client
+-- @treturn[1] client
+-- @treturn[2] nil
+-- @treturn[2] string message
+
+--- A socket object for a stream socket's descriptor, which it owns from then on.
+-- @function fromfd
+-- @tparam integer fd
+-- @treturn[1] socket of the class that the descriptor's state asks for
+-- @treturn[2] nil
+-- @treturn[2] string message
+
+--- Seconds since 1970, with fractions.
+-- @function gettime
+-- @treturn number
+
+--- A connection: what `connect`, `accept` and `pair` give.
+--
+-- Methods that are not described here are LuaSocket's: `close`, `getfd`, `setfd`,
+-- `getpeername`, `getsockname`, `getfamily`, `getstats`, `setstats`, `dirty`,
+-- `gettimeout`, `getoption`.
+-- @type Client
+
+--- Reads a line, a number of bytes, or all up to the end.
+-- @function Client:receive
+-- @tparam[opt="*l"] string|integer pattern `"*l"`: a line, without its end;
+--   `"*a"`: everything until the peer closes; a number: so many bytes
+-- @tparam[opt] string prefix goes before the result, and counts for a number
+-- @treturn[1] string data
+-- @treturn[2] nil
+-- @treturn[2] string `"closed"`, `"timeout"` …
+-- @treturn[2] string what came before that
+
+--- Reads what is there: waits for at least one byte only.
+-- @function Client:receive_some
+-- @tparam[opt] integer max bytes
+-- @treturn[1] string data
+-- @treturn[2] nil
+-- @treturn[2] string `"closed"`, `"timeout"` …
+
+--- Reads up to a delimiter, which is taken off the stream and left out.
+-- @usage local head = conn:read_until("\r\n\r\n", 65536)
+-- @function Client:read_until
+-- @tparam string delimiter
+-- @tparam[opt] integer max bytes before it
+-- @treturn[1] string data
+-- @treturn[2] nil
+-- @treturn[2] string `"too long"`: what was read stays; `"closed"`, `"timeout"` …
+-- @treturn[2] string what came before that
+
+--- Iterates over the lines until the connection ends; a last line without an end
+-- counts. A timeout is raised: a loop has no other way to tell.
+-- @usage for line in conn:lines() do print(line) end
+-- @function Client:lines
+
+--- Sends a string, or a part of it, or a list of strings as one.
+-- @usage conn:send { "HTTP/1.1 200 OK\r\nContent-Length: ", #body, "\r\n\r\n", body }
+-- @function Client:send
+-- @tparam string|table data
+-- @tparam[opt=1] integer i from here
+-- @tparam[opt=-1] integer j to here
+-- @treturn[1] integer index of the last byte that was sent
+-- @treturn[2] nil
+-- @treturn[2] string `"closed"`, `"timeout"` …
+-- @treturn[2] integer index of the last byte that was sent
+
+--- Ends one direction of the connection, or both; the descriptor stays open.
+-- @function Client:shutdown
+-- @tparam[opt="both"] string how `"send"`, `"receive"` or `"both"`
+-- @treturn integer 1
+
+--- Limits how long calls wait. 0 never waits (but gives way to others now and
+-- then); nil or a negative number waits for ever.
+-- @function Client:settimeout
+-- @tparam[opt] number seconds
+-- @tparam[opt="b"] string mode `"b"` and `"t"`, as LuaSocket has them: both count
+--   from the start of a call; if both are set, `"b"` limits each wait in it
+-- @treturn integer 1
+
+--- Sets an option: LuaSocket's, and `"coalesce"` (see above).
+-- @function Client:setoption
+-- @tparam string name
+-- @param value
+-- @treturn[1] integer 1
+-- @treturn[2] nil
+-- @treturn[2] string message
+
+--- Gives the descriptor up: this object is closed, the connection is not. What
+-- has gathered is written first, which may wait.
+-- @function Client:detach
+-- @treturn[1] integer descriptor
+-- @treturn[1] string what was already read from it
+-- @treturn[2] nil
+-- @treturn[2] string `"closed"`, `"timeout"`
+
+--- A listening socket: what `bind` gives.
+-- @type Server
+
+--- Waits for a connection. While the process has no descriptor left it goes on
+-- waiting, and tries again as one of its sockets is closed.
+-- @usage for conn in server.accept, server do green.spawn(serve, conn) end
+-- @function Server:accept
+-- @treturn[1] client without a timeout
+-- @treturn[2] nil
+-- @treturn[2] string `"closed"`, `"timeout"` …
+
 return socket

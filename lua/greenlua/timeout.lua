@@ -68,8 +68,9 @@ function M.with_timeout(seconds, f, ...)
   return f(...)
 end
 
-local function outcome(timer, ok, err, ...)
-  if ok then return true, err, ... end
+local function outcome(timer, ok, ...)
+  if ok then return true, ... end
+  local err = ...
   if err == timer then return false end
   error(err, 0)
 end

@@ -3,6 +3,8 @@
 
 local core = require "greenlua.core"
 
+local GreenletExit = require("greenlua.greenlet").GreenletExit
+
 local M = {}
 
 local function describe(thread)
@@ -79,13 +81,26 @@ setmetatable(LoopExit, {
 
 --- @section end
 
+--- Close every greenlet but the calling one (see `Greenlet:close`), and wait for
+-- that. Greenlets that are made meanwhile live on.
+function M.close_all()
+  local me, others = core.current(), {}
+  for _, g in ipairs(core.live()) do
+    if g ~= me then others[#others + 1] = g end
+  end
+  -- All at once: who has not begun shall not while the others close.
+  for _, g in ipairs(others) do core.close(g, GreenletExit()) end
+  for _, g in ipairs(others) do g:join() end
+end
+
 --- End the program: close every greenlet, main's `<close>` variables too.
 -- @tparam[opt=0] integer code exit code
 function M.shutdown(code)
-  local me = core.current()
-  for _, g in ipairs(core.live()) do
-    if g ~= me then g:close() end
+  if code ~= nil and type(code) ~= "boolean" and math.type(code) ~= "integer" then
+    error(("bad argument #1 to 'shutdown' (exit code or nil expected, got %s)")
+      :format(tostring(code)), 2)
   end
+  M.close_all()
   os.exit(code or 0, true)
 end
 

@@ -12,10 +12,22 @@ local Timeout = require("greenlua.timeout").Timeout
 
 local M = {}
 
+local function waitable(object)
+  local t = type(object)
+  return (t == "table" or t == "userdata") and object.rawlink and object.unlink
+end
+
 local function check_list(name, objects)
   if type(objects) ~= "table" then
     error(("bad argument #1 to '%s' (list of objects expected, got %s)")
       :format(name, type(objects)), 3)
+  end
+  for i = 1, #objects do
+    local ok, can = pcall(waitable, objects[i])
+    if not (ok and can) then
+      error(("bad argument #1 to '%s' (at %d: Greenlet or the like expected, got %s)")
+        :format(name, i, type(objects[i])), 3)
+    end
   end
 end
 
@@ -28,7 +40,8 @@ end
 
 local function check_timeout(name, timeout)
   if timeout == nil or Timeout.is(timeout) then return timeout end
-  if type(timeout) ~= "number" or not (timeout >= 0) then
+  local seconds = type(timeout) == "number" and timeout
+  if not (seconds and seconds >= 0) then
     error(("bad argument #2 to '%s' (seconds, nil or Timeout expected, got %s)")
       :format(name, tostring(timeout)), 3)
   end
@@ -52,14 +65,19 @@ function Watch:open()
     self.ready[self.tail] = object
     self.list:wake()
   end
+  local ended = {}
   for i = 1, #self.objects do
     local object = self.objects[i]
-    if object.ready and object:ready() then
+    if core.is_greenlet(object) and object:ready() then
+      ended[#ended + 1] = object
+    elseif object.ready and object:ready() then
       self.callback(object)
     else
       object[self.link](object, self.callback)
     end
   end
+  table.sort(ended, function(a, b) return core.ended(a) < core.ended(b) end)
+  for _, g in ipairs(ended) do self.callback(g) end
   self.left = math.min(self.left or math.huge, #self.objects)
 end
 
@@ -90,7 +108,7 @@ Watch.__close = Watch.close
 
 --- Iterate over objects as they become ready.
 -- @tparam table objects a list
--- @tparam[opt] number|Timeout timeout for all of it, from the first step on; a
+-- @tparam[opt] number|Timeout timeout for all of it, from this call on; a
 -- number ends the iteration, a Timeout is raised
 -- @tparam[opt] integer count end after so many
 -- @usage for g in green.iwait(greenlets) do print(g.value) end
@@ -130,12 +148,12 @@ end
 -- @tparam[opt] integer count be content with so many ends
 -- @treturn table those that have ended, in the order of their ends
 function M.joinall(list, timeout, raise_error, count)
-  check_list("joinall", list)
   check_count("joinall", 4, count)
-  if not (raise_error or count) then
+  if type(list) == "table" and not (raise_error or count) then
     local done = waiting.join_list(list, timeout)
     if done then return done end
   end
+  check_list("joinall", list)
   local deadline = check_timeout("joinall", timeout)
   local w <close> = watch(list, deadline, count,
     raise_error and "_observe" or "rawlink")

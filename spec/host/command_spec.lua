@@ -267,6 +267,22 @@ describe("greenlua", function()
     assert.equal(0, code)
   end)
 
+  it("closes those at its end, and what they leave open may block", function()
+    local code, out, err = run [[
+      local held = setmetatable({}, { __close = function()
+        green.sleep(0.01)
+        print "given back"
+      end })
+      green.spawn(function()
+        local _ <close> = held
+        require("greenlua.core.waitlist").new("nothing"):wait()
+      end)
+      print "last line"]]
+    assert.equal("last line\ngiven back\n", out)
+    assert.equal("", err)
+    assert.equal(0, code)
+  end)
+
   it("ends when those who are left can never run", function()
     local code, out, err = run [[
       local never = green.Greenlet(print)
@@ -337,12 +353,14 @@ describe("greenlua", function()
 end)
 
 describe("Ctrl-C", function()
-  -- `once` comes from the shell, so that nothing in the script must run for it
+  -- ThreadSanitizer keeps signals back for as long as a program is busy.
+  local it = support.preset == "tsan" and pending or it
+
+  -- The key is pressed by a shell: nothing in the script need run for it.
   local prelude = [[
     green = require "greenlua"
     function press(times)
-      keyboard = io.popen("for i in " .. ("x "):rep(times or 1) ..
-        "; do sleep 0.15; kill -INT $PPID; done")
+      keyboard = io.popen(("sleep 0.15; kill -INT $PPID;"):rep(times or 1))
     end
     function busy() while true do end end
     function wrapped(f) return function(...) return coroutine.wrap(f)(...) end end

@@ -21,7 +21,8 @@ local function show(value)
   if known[value] then return known[value] end
   if type(value) == "string" then
     -- the C library behind a function may have a name of its own
-    return (("%q"):format(value):gsub("0x%x+", "0x"):gsub("'socket%.core%.", "'"))
+    return (("%q"):format(value):gsub("0x%x+", "0x"):gsub("'socket%.", "'")
+      :gsub("'core%.", "'"))
   end
   if type(value) == "table" then
     local keys = {}

@@ -1,0 +1,49 @@
+-- Connections for specs:  local sockets = require "spec.support.sockets"
+
+local green = require "greenlua"
+local socket = require "greenlua.socket"
+
+local M = {}
+
+--- Two ends of a TCP connection over the loopback.
+function M.couple()
+  local server <close>, port = M.listen() -- luacheck: ignore
+  local client = assert(socket.connect("127.0.0.1", port))
+  return client, assert(server:accept())
+end
+
+--- A server on a port of its own: server, port.
+function M.listen()
+  local server = assert(socket.bind("127.0.0.1", 0))
+  return server, select(2, server:getsockname())
+end
+
+--- Sends pieces of `size` bytes until no more goes: how many bytes went. The
+-- socket polls afterwards.
+function M.stuff(sock, size)
+  sock:settimeout(0)
+  local chunk, total = ("0123456789"):rep((size or 100000) // 10), 0
+  while true do
+    local sent, _, index = sock:send(chunk)
+    total = total + (sent or index)
+    if not sent then return total end
+  end
+end
+
+--- The port on which a program says that it listens (see support.start).
+function M.port_of(program)
+  for _ = 1, 500 do
+    local port = program:output():match "port (%d+)"
+    if port then return tonumber(port) end
+    green.sleep(0.01)
+  end
+  error("it does not listen: " .. table.concat({ program:output() }, "\n"))
+end
+
+--- Waits for the end of a program: what it wrote.
+function M.await_end(program)
+  while program:running() do green.sleep(0.01) end
+  return program:output()
+end
+
+return M
