@@ -284,7 +284,10 @@ static int flush(lua_State *L, gr_state *S, grb_socket *s, lua_KContext ctx) {
     return 2;
   }
   fd = (int)lua_tointeger(L, 2);
-  if (fd >= 0) gr_stream_set_fd(st, fd);
+  if (fd >= 0) {
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    gr_stream_set_fd(st, fd);
+  }
   return 0;
 }
 

@@ -58,13 +58,17 @@ enum { /* gr_waiter.status: what ended the last wait */
 typedef struct gr_wait {
   const char *name; /* for people: "sleep", "join", "receive" … */
   bool calm; /* it waits for all to end: not a deadlock if nothing is left */
+  /* What was handed to `w`, which is ready, goes to the next in line: `w` is
+   * closed before it could run.  NULL: nothing is handed over.  `by`: who
+   * closes it (for the layer above). */
+  void (*give_back)(void *by, gr_waiter *w);
 } gr_wait;
 
 struct gr_waiter {
   gr_node node;        /* in the ready queue, or in one wait list */
   gr_timer timer;      /* ends the wait, or delays the start */
   gr_stack *stack;     /* way 2: the one set aside */
-  const gr_wait *what; /* it waits for, while parked */
+  const gr_wait *what; /* it waits for, or has waited for last */
   uint32_t turn;       /* counts its waits: tells a late answer from a due one */
   uint8_t state, status;
   uint8_t values; /* that its waker left for it (the layer above knows where) */

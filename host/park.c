@@ -195,6 +195,7 @@ int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx,
   gr_hub *hub = &S->hub;
   gr_waiter *w = hub->current;
   w->values = 0;
+  w->what = NULL;
   w->status = GR_WOKEN;
   w->state = GR_READY;
   gr_list_append(&hub->ready, &w->node);
@@ -209,6 +210,7 @@ int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx,
 void gr_yield_in_place(lua_State *L, gr_state *S) {
   gr_waiter *w = S->hub.current;
   w->values = 0;
+  w->what = NULL;
   w->status = GR_WOKEN;
   w->state = GR_READY;
   gr_list_append(&S->hub.ready, &w->node);

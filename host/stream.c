@@ -76,10 +76,15 @@ void gr_stream_init(gr_stream *s, gr_hub *hub, int fd) {
 }
 
 void gr_stream_set_fd(gr_stream *s, int fd) {
+  gr_streams *shared = gr_stream_hub(s)->streams;
+  if (!shared) {
+    close(fd);
+    return;
+  }
   ev_io_set(&s->reads.watcher, fd, EV_READ);
   ev_io_set(&s->writes.watcher, fd, EV_WRITE);
   s->reads.dry = s->writes.dry = false;
-  gr_list_append(&gr_stream_hub(s)->streams->open, &s->node);
+  gr_list_append(&shared->open, &s->node);
 }
 
 int gr_stream_detach(gr_stream *s) {
@@ -123,7 +128,7 @@ int gr_stream_fill(gr_stream *s, size_t want, bool patient) {
   if (patient && s->reads.dry) return -EAGAIN;
   char *to = gr_buffer_space(&s->in, from, want, &room);
   if (!to) return -ENOMEM;
-  do n = read(gr_stream_fd(s), to, room);
+  do n = recv(gr_stream_fd(s), to, room, 0);
   while (n < 0 && errno == EINTR);
   if (n > 0) {
     s->in.len += (size_t)n;

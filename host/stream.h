@@ -67,7 +67,8 @@ int gr_streams_open(gr_hub *);
 /* `fd` may be -1.  It must be non-blocking, and becomes the stream's. */
 void gr_stream_init(gr_stream *, gr_hub *, int fd);
 
-/* Give a stream without a descriptor one. */
+/* Give a stream without a descriptor one.  Once the hub is closed it is
+ * closed, too. */
 void gr_stream_set_fd(gr_stream *, int fd);
 
 /* Close: what waits to be read is lost, what waits to be written is not.

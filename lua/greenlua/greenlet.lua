@@ -51,7 +51,8 @@ core.policy("exit", GreenletExit)
 local Greenlet = {}
 M.Greenlet = Greenlet
 
-local metatables = {} -- class -> metatable of its instances
+-- class -> metatable of its instances; a class that nobody knows any more goes
+local metatables = setmetatable({}, { __mode = "k" })
 
 local function construct(class, ...)
   local run = class._run

@@ -1543,6 +1543,20 @@ describe("greenlua.greenlet", function()
       assert.error(function() Bad.spawn() end, "no start")
     end)
 
+    it("makes classes that can be forgotten", function()
+      local weak = setmetatable({}, { __mode = "k" })
+      do
+        local Class = Greenlet:extend "Class"
+        function Class:_run() turn() end -- luacheck: ignore
+        Class.spawn():join()
+        weak[Class] = true
+      end
+      turn()
+      collectgarbage()
+      collectgarbage()
+      assert.is_nil(next(weak))
+    end)
+
     it("may go without _run, and have other methods", function()
       local Named = Greenlet:extend "Named"
       function Named:shout() return self.name:upper() end

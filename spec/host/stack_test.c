@@ -85,14 +85,17 @@ static void goes_from_any_to_any(void) {
 
 static gr_stack *deep;
 
-static int use(int kib) {
+/* Each block is needed until those below it have gone: no loop will do. */
+static __attribute__((noinline)) int use(int kib, volatile char *above) {
   volatile char block[1024];
-  block[0] = (char)kib;
-  return (kib ? use(kib - 1) : 0) + block[0] * 0 + 1;
+  block[0] = (char)(*above + 1);
+  int below = kib ? use(kib - 1, block) : 0;
+  return below + (block[0] == (char)(*above + 1));
 }
 
 static void dig(void *kib) {
-  CHECK(use(*(int *)kib) == *(int *)kib + 1);
+  volatile char top = 0;
+  CHECK(use(*(int *)kib, &top) == *(int *)kib + 1);
   leave(deep);
 }
 

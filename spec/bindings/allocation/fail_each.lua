@@ -6,9 +6,8 @@ local green = require "greenlua"
 local core = require "greenlua.core"
 local waitlist = require "greenlua.core.waitlist"
 
-local _ = green.joinall, green.within, green.wait -- loaded before all begins
-local loop_exit = green.LoopExit()
-assert(tostring(loop_exit))
+-- Loaded before it begins.
+assert(green.joinall and green.within and green.wait and tostring(green.LoopExit()))
 
 local function turn() green.sleep(0) end
 

@@ -1,0 +1,126 @@
+--- What the objects of several modules have in common: classes, timeouts as
+-- arguments, links. For greenlua's own modules.
+--
+-- @module greenlua.object
+
+local core = require "greenlua.core"
+local waitlist = require "greenlua.core.waitlist"
+local is_timeout = require("greenlua.core.timeout").is
+
+local M = {}
+
+local function construct(class, ...)
+  local self = setmetatable({}, class)
+  self:_init(...)
+  return self
+end
+
+--- Make a class whose instances are tables. It is called to construct, which
+-- calls `_init`.
+-- @tparam string name
+-- @tparam[opt] table base what it inherits from
+-- @treturn table with `is(value)`, and with `extend(name)` for subclasses
+function M.class(name, base)
+  local class = { __name = name }
+  for event, f in pairs(base or {}) do -- metamethods aren't inherited
+    if event:find "^__" and class[event] == nil then class[event] = f end
+  end
+  class.__index = class
+
+  function class.is(value)
+    local c = type(value) == "table" and getmetatable(value)
+    while c and c ~= class do c = getmetatable(c) and getmetatable(c).__index end
+    return c == class
+  end
+
+  function class.extend(parent, subname)
+    if type(subname) ~= "string" then
+      error(("bad argument #1 to 'extend' (name of the class expected, got %s)")
+        :format(type(subname)), 2)
+    end
+    return M.class(subname, parent)
+  end
+
+  return setmetatable(class, {
+    __index = base,
+    __call = construct,
+    __tostring = function() return "class " .. name end,
+  })
+end
+
+--- An object's class, and its name if it has one.
+-- @tparam table object
+-- @treturn string
+function M.label(object)
+  local class, name = getmetatable(object).__name, rawget(object, "name")
+  return name and ("%s %q"):format(class, name) or class
+end
+
+--- Check a method's first argument, which is a timeout and not nil.
+-- An expired Timeout is raised.
+-- @tparam string method for the message
+-- @param timeout
+function M.check_timeout(method, timeout)
+  if type(timeout) == "number" and timeout >= 0 then return end
+  if is_timeout(timeout) then return waitlist.check(timeout) end
+  error(("bad argument #1 to '%s' (a timeout is a number of seconds, not negative; got %s)")
+    :format(method, tostring(timeout)), 3)
+end
+
+local function callable(value)
+  local mt = type(value) ~= "function" and getmetatable(value)
+  return type(value) == "function" or (type(mt) == "table" and mt.__call)
+end
+
+--- Have `callback(object)` called when the object becomes ready: by the hub, so
+-- it must not block, and once. If it is ready now, soon.
+-- @tparam table object with a method `ready`
+-- @tparam function callback
+function M.rawlink(object, callback)
+  if not callable(callback) then
+    error(("bad argument #1 to 'rawlink' (function or callable expected, got %s)")
+      :format(type(callback)), 3)
+  end
+  object._links = object._links or {}
+  table.insert(object._links, { callback = callback })
+  if object:ready() then core.spawn(M.notify, object) end
+end
+
+--- Take a link back; nothing happens if there is none.
+-- @tparam table object
+-- @tparam function callback
+function M.unlink(object, callback)
+  for i, link in ipairs(object._links or {}) do
+    if link.callback == callback then
+      link.gone = true
+      table.remove(object._links, i)
+      return
+    end
+  end
+end
+
+--- Call the links that an object has now, if it is ready. They may unlink
+-- others, and link again.
+-- @tparam table object
+function M.notify(object)
+  local links = object._links
+  if not links then return end
+  object._links = nil
+  for i, link in ipairs(links) do
+    if not object:ready() then
+      object._links = table.move(links, i, #links, 1, {})
+      return
+    end
+    if not link.gone then
+      object._links = object._links or {}
+      M._keep(object, links, i + 1)
+      local ok, err = waitlist.call(link.callback, object)
+      if not ok then
+        io.stderr:write(("%s\n%s rawlink of %s failed\n\n"):format(tostring(err),
+          os.date "!%Y-%m-%dT%H:%M:%SZ", tostring(object)))
+      end
+    end
+  end
+end
+
+return M
