@@ -216,6 +216,7 @@ void gr_yield_in_place(lua_State *L, gr_state *S) {
   gr_list_append(&S->hub.ready, &w->node);
   S->hub.stack->data = L;
   gr_hub_block(&S->hub);
+  S->resumed = NULL; /* whose it was has parked since, perhaps */
 }
 
 int gr_woken(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {

@@ -30,9 +30,10 @@ end
 
 --- Who waits where, and for what: a line for each living greenlet, with the
 -- traceback of each that is parked.
+-- @tparam[opt] integer limit tell of so many, and count the rest
 -- @treturn string
-function M.tree()
-  local lines = {}
+function M.tree(limit)
+  local lines, live = {}, core.live()
   local function add(g)
     local what, threads = core.standing(g)
     if what then
@@ -43,12 +44,16 @@ function M.tree()
       lines[#lines + 1] = ("  %s"):format(tostring(g))
     end
   end
-  for _, g in ipairs(core.live()) do add(g) end
+  for i = 1, math.min(#live, limit or #live) do add(live[i]) end
+  if limit and #live > limit then
+    lines[#lines + 1] = ("  and %d more"):format(#live - limit)
+  end
   return table.concat(lines, "\n")
 end
 
 --- What main is raised when nothing is left that could ever end its wait.
--- `message` says so, `tree` tells who waits where.
+-- `message` says so, `tree` tells who waits where (of a hundred, and counts the
+-- rest: `green.util.tree()` tells all).
 -- @type LoopExit
 local LoopExit = { __name = "LoopExit" }
 LoopExit.__index = LoopExit
@@ -68,7 +73,7 @@ end
 setmetatable(LoopExit, {
   __call = function(class)
     local where = debug.traceback("", 2):gsub("^\n[^\n]*\n", "")
-    local tree = M.tree()
+    local tree = M.tree(100)
     return setmetatable({
       message = "LoopExit: this operation would block forever",
       tree = (tree == "" and "  no other greenlet is alive"

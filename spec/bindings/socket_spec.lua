@@ -130,11 +130,9 @@ describe("greenlua.core.socket", function()
     accepting:join()
   end)
 
-  it("survives the want of memory at any place", function()
-    if core.fail_allocation(0) < 0 then
-      pending "this is no testing build"
-      return
-    end
+  -- Only a testing build can let an allocation fail.
+  local it_testing = core.fail_allocation(0) < 0 and function() end or it
+  it_testing("survives the want of memory at any place", function()
     local function scenario()
       local a, b <close> = socket.pair()
       b:send "one\ntwo\r\nthree--rest"

@@ -56,6 +56,17 @@ describe("greenlua.util", function()
       g:kill()
     end)
 
+    it("tells of so many as are asked for, and counts the rest", function()
+      local nobody = waitlist.new "nobody"
+      for _ = 1, 12 do green.spawn(nobody.wait, nobody) end
+      green.sleep(0)
+      local all, some = green.util.tree(), green.util.tree(2)
+      local count = #core.live()
+      nobody:wake_all()
+      assert.equal(12, select(2, all:gsub("waits in nobody", "")))
+      assert.matches(("and %d more$"):format(count - 2), some)
+    end)
+
     it("takes objects that cannot be shown", function()
       local bad = setmetatable({}, { __tostring = function() error "no" end,
         __index = { wait = function(_, list) list:wait() end } })
