@@ -1,5 +1,7 @@
 std = "lua54"
 max_line_length = 100
+-- A comparison that NaN fails is meant so; a method need not use its self.
+ignore = { "581", "212/self" }
 exclude_files = { "build", "spec/bench/build" }
 
 files["spec"] = { std = "+busted" }

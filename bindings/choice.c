@@ -18,8 +18,8 @@ static const gr_wait choose_wait = {.name = "select_ops",
 typedef struct grb_case {
   gr_waiter stand_in; /* first; never parked */
   struct choice *of;
-  grb_queue *queue;   /* alive as a user value of the choice */
-  bool puts;          /* its item is a user value, too */
+  grb_queue *queue; /* alive as a user value of the choice */
+  bool puts;        /* its item is a user value, too */
 } grb_case;
 
 typedef struct choice {

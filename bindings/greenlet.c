@@ -8,7 +8,6 @@
 #include "greenlualib.h"
 #include "state.h"
 
-
 static gr_greenlet *current(gr_state *S) {
   return (gr_greenlet *)(void *)S->hub.current;
 }
@@ -33,7 +32,7 @@ static int spawn(lua_State *L) {
 
 /* new(metatable, own, f, ...): a fresh greenlet of a class; `own`: it gets
  * itself as its function's first argument. */
-static int new(lua_State *L) {
+static int new (lua_State *L) {
   gr_state *S = gr_state_of(L);
   bool own = lua_toboolean(L, 2);
   check_callable(L, 3);
@@ -109,8 +108,7 @@ static int outcome(lua_State *L) {
   gr_greenlet *g = gr_check_greenlet(L, 1);
   lua_pushstring(L, names[g->w.state]);
   lua_pushboolean(L, g->w.flags & GR_FAILED);
-  if (g->w.state != GR_DEAD)
-    return 2;
+  if (g->w.state != GR_DEAD) return 2;
   gr_push_values(L, 1);
   lua_settop(L, 4);
   return 3;
@@ -319,8 +317,8 @@ static int metatable(lua_State *L) {
 
 /* policy(name, value): see GR_T_POLICY */
 static int policy(lua_State *L) {
-  static const char *const names[] = {"greenlet", "exit", "on_end",
-                                      "loop_exit", NULL};
+  static const char *const names[] = {"greenlet", "exit", "on_end", "loop_exit",
+                                      NULL};
   gr_state *S = gr_state_of(L);
   int p = luaL_checkoption(L, 1, NULL, names) + GR_P_GREENLET;
   lua_settop(L, 2);
@@ -366,32 +364,31 @@ static int fail_allocation(lua_State *L) {
 }
 
 int luaopen_greenlua_core(lua_State *L) {
-  static const luaL_Reg funcs[] = {
-      {"spawn", spawn},
-      {"new", new},
-      {"start", start},
-      {"start_later", start_later},
-      {"current", l_current},
-      {"ready", ready},
-      {"successful", successful},
-      {"outcome", outcome},
-      {"started", started},
-      {"id", id},
-      {"ended", ended},
-      {"extra", extra},
-      {"linked", linked},
-      {"live", live},
-      {"standing", standing},
-      {"raised", raised},
-      {"kill", l_kill},
-      {"close", l_close},
-      {"metatable", metatable},
-      {"policy", policy},
-      {"stacks", stacks},
-      {"now", l_gettime},
-      {"is_greenlet", is_greenlet},
-      {"fail_allocation", fail_allocation},
-      {NULL, NULL}};
+  static const luaL_Reg funcs[] = {{"spawn", spawn},
+                                   {"new", new},
+                                   {"start", start},
+                                   {"start_later", start_later},
+                                   {"current", l_current},
+                                   {"ready", ready},
+                                   {"successful", successful},
+                                   {"outcome", outcome},
+                                   {"started", started},
+                                   {"id", id},
+                                   {"ended", ended},
+                                   {"extra", extra},
+                                   {"linked", linked},
+                                   {"live", live},
+                                   {"standing", standing},
+                                   {"raised", raised},
+                                   {"kill", l_kill},
+                                   {"close", l_close},
+                                   {"metatable", metatable},
+                                   {"policy", policy},
+                                   {"stacks", stacks},
+                                   {"now", l_gettime},
+                                   {"is_greenlet", is_greenlet},
+                                   {"fail_allocation", fail_allocation},
+                                   {NULL, NULL}};
   gr_state *S = gr_state_open(L);
   luaL_newlibtable(L, funcs);
   gr_setfuncs(L, S, funcs);

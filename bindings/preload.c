@@ -10,6 +10,8 @@ static const luaL_Reg in_c[] = {
     {"greenlua.core.timeout", luaopen_greenlua_core_timeout},
     {"greenlua.core.waitlist", luaopen_greenlua_core_waitlist},
     {"greenlua.core.queue", luaopen_greenlua_core_queue},
+    {"greenlua.core.scope", luaopen_greenlua_core_scope},
+    {"greenlua.core.select", luaopen_greenlua_core_select},
     {"greenlua.core.signal", luaopen_greenlua_core_signal},
     {"greenlua.core.socket", luaopen_greenlua_core_socket},
     {NULL, NULL}};

@@ -8,29 +8,8 @@ enum { FIRST_SPILL = 16 };
 /* --- slots ---------------------------------------------------------------- */
 /* A part's i-th place; the table of the spill is at index `t`. */
 
-static inline uint32_t wrap(const grb_part *p, uint32_t i) {
-  return i < p->room ? i : i - p->room;
-}
-
-static inline int ring_slot(const grb_queue *q, uint32_t i) {
-  return (int)(GRB_RING + wrap(&q->ring, q->ring.head + i));
-}
-
 static inline lua_Integer spill_slot(const grb_queue *q, uint32_t i) {
-  return 1 + (lua_Integer)wrap(&q->spill, q->spill.head + i);
-}
-
-/* Does a place that held such a value keep nothing alive? */
-static inline bool harmless(int type) {
-  return type == LUA_TNUMBER || type == LUA_TBOOLEAN;
-}
-
-static inline void take_from_ring(lua_State *L, grb_queue *q, int at,
-                                  uint32_t i) {
-  int slot = ring_slot(q, i);
-  if (harmless(lua_getiuservalue(L, at, slot))) return;
-  lua_pushnil(L);
-  lua_setiuservalue(L, at, slot);
+  return 1 + (lua_Integer)grb_wrap(&q->spill, q->spill.head + i);
 }
 
 static void take_from_spill(lua_State *L, grb_queue *q, int at, uint32_t i) {
@@ -39,11 +18,6 @@ static void take_from_spill(lua_State *L, grb_queue *q, int at, uint32_t i) {
   lua_pushnil(L);
   lua_rawseti(L, -3, spill_slot(q, i));
   lua_remove(L, -2);
-}
-
-static void step(grb_part *p) {
-  p->head = wrap(p, p->head + 1);
-  p->n--;
 }
 
 static void step_back(grb_part *p) {
@@ -80,7 +54,7 @@ static void put_in_spill(lua_State *L, grb_queue *q, int at, uint32_t i) {
 
 static inline void put_last(lua_State *L, grb_queue *q, int at) {
   if (q->ring.n < q->ring.room && !q->spill.n) {
-    lua_setiuservalue(L, at, ring_slot(q, q->ring.n));
+    lua_setiuservalue(L, at, grb_ring_slot(q, q->ring.n));
     q->ring.n++;
     return;
   }
@@ -92,16 +66,16 @@ static inline void put_last(lua_State *L, grb_queue *q, int at) {
 static void put_first(lua_State *L, grb_queue *q, int at) {
   if (q->ring.n < q->ring.room) {
     step_back(&q->ring);
-    lua_setiuservalue(L, at, ring_slot(q, 0));
+    lua_setiuservalue(L, at, grb_ring_slot(q, 0));
     return;
   }
   reserve(L, q, at);
   if (q->ring.room) { /* its last makes room */
-    take_from_ring(L, q, at, q->ring.n - 1);
+    grb_take_from_ring(L, q, at, q->ring.n - 1);
     lua_insert(L, -2);
     q->ring.n--;
     step_back(&q->ring);
-    lua_setiuservalue(L, at, ring_slot(q, 0));
+    lua_setiuservalue(L, at, grb_ring_slot(q, 0));
   }
   step_back(&q->spill);
   put_in_spill(L, q, at, 0);
@@ -109,11 +83,11 @@ static void put_first(lua_State *L, grb_queue *q, int at) {
 
 static inline void take_first(lua_State *L, grb_queue *q, int at) {
   if (q->ring.n) {
-    take_from_ring(L, q, at, 0);
-    step(&q->ring);
+    grb_take_from_ring(L, q, at, 0);
+    grb_step(&q->ring);
   } else {
     take_from_spill(L, q, at, 0);
-    step(&q->spill);
+    grb_step(&q->spill);
   }
 }
 
@@ -121,13 +95,13 @@ static void take_last(lua_State *L, grb_queue *q, int at) {
   if (q->spill.n)
     take_from_spill(L, q, at, --q->spill.n);
   else
-    take_from_ring(L, q, at, --q->ring.n);
+    grb_take_from_ring(L, q, at, --q->ring.n);
 }
 
 /* Push item number i. */
 static void push_item(lua_State *L, grb_queue *q, int at, uint32_t i) {
   if (i < q->ring.n) {
-    lua_getiuservalue(L, at, ring_slot(q, i));
+    lua_getiuservalue(L, at, grb_ring_slot(q, i));
   } else {
     lua_getiuservalue(L, at, GRB_SPILL);
     lua_rawgeti(L, -1, spill_slot(q, i - q->ring.n));
@@ -170,8 +144,7 @@ static bool before(lua_State *L, grb_queue *q, int at, int a, int b) {
   if (lua_getiuservalue(L, at, GRB_BEFORE) == LUA_TNIL) {
     int type = lua_type(L, a);
     lua_pop(L, 1);
-    if (type == lua_type(L, b) &&
-        (type == LUA_TNUMBER || type == LUA_TSTRING))
+    if (type == lua_type(L, b) && (type == LUA_TNUMBER || type == LUA_TSTRING))
       return lua_compare(L, a, b, LUA_OPLT);
     lua_pushcfunction(L, less);
   }
@@ -243,8 +216,7 @@ static void extract(lua_State *L, grb_queue *q, int at) {
   lua_rawgeti(L, -1, 1);
   lua_insert(L, -2);
   uint32_t hole = 1;
-  for (uint32_t s = 0; s < steps; hole = path[s++])
-    copy_node(L, path[s], hole);
+  for (uint32_t s = 0; s < steps; hole = path[s++]) copy_node(L, path[s], hole);
   copy_node(L, last, hole);
   for (lua_Integer i = 2 * (lua_Integer)last; i > 2 * (lua_Integer)last - 2;
        i--) {
@@ -296,7 +268,7 @@ void grb_store_peek(lua_State *L, grb_queue *q, int at) {
 void grb_store_clear(lua_State *L, grb_queue *q, int at) {
   check_heap(L, q);
   while (q->ring.n) {
-    take_from_ring(L, q, at, --q->ring.n);
+    grb_take_from_ring(L, q, at, --q->ring.n);
     lua_pop(L, 1);
   }
   lua_newtable(L);

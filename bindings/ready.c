@@ -5,28 +5,33 @@
 
 #include "io.h"
 #include "socket.h"
+#include "watch.h"
 
 static const gr_wait read_wait = {.name = "wait_read"};
 static const gr_wait write_wait = {.name = "wait_write"};
 
 /* --- descriptors of others ---------------------------------------------- */
 
-/* The watcher of one wait: the descriptor is not ours, and may be closed as
- * soon as we look away, so nothing stays armed.  It is closed by `close_guard`
- * on every way out. */
+/* One wait: over, however it ends, when the call does (its __close). */
+typedef struct guard {
+  gr_watch watch;
+  gr_list waiters; /* one at most */
+} guard;
+
 static int close_guard(lua_State *L) {
-  gr_io_close(lua_touserdata(L, 1));
+  gr_watch_stop(&((guard *)lua_touserdata(L, 1))->watch);
   return 0;
 }
 
 static const char guard_key;
 
-static gr_io *push_guard(lua_State *L, gr_state *S, int fd, int side) {
-  gr_io *io = lua_newuserdatauv(L, sizeof *io, 0);
-  gr_io_init(io, &S->hub, fd, side == GRB_READ ? EV_READ : EV_WRITE, NULL);
+static guard *push_guard(lua_State *L) {
+  guard *g = lua_newuserdatauv(L, sizeof *g, 0);
+  gr_watch_init(&g->watch);
+  gr_list_init(&g->waiters);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &guard_key) == LUA_TNIL) {
     lua_pop(L, 1);
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 1);
     lua_pushcfunction(L, close_guard);
     lua_setfield(L, -2, "__close");
     lua_pushvalue(L, -1);
@@ -34,7 +39,7 @@ static gr_io *push_guard(lua_State *L, gr_state *S, int fd, int side) {
   }
   lua_setmetatable(L, -2);
   lua_toclose(L, -1);
-  return io;
+  return g;
 }
 
 /* The descriptor of a number, or of an object that has `getfd`. */
@@ -94,9 +99,7 @@ static int look_once(lua_State *L, gr_state *S, int side) {
   return look(L, side);
 }
 
-static int park(lua_State *L, gr_state *S, gr_io *io, int side, double at) {
-  gr_can_block(L, S, at);
-  gr_io_await(io);
+static int park(lua_State *L, gr_state *S, int side, double at) {
   gr_arm(&S->hub, at, false);
   return gr_park(L, S, side == GRB_READ ? &read_wait : &write_wait, true, side,
                  ready_k);
@@ -109,7 +112,19 @@ static int wait_for_ours(lua_State *L, gr_state *S, grb_socket *s, int side,
   if (side == GRB_READ && st->in.len) return is_ready(L);
   if (st->out.len) gr_stream_flush(st);
   if (at == 0) return look_once(L, S, side);
-  return park(L, S, side == GRB_READ ? &st->reads : &st->writes, side, at);
+  gr_can_block(L, S, at);
+  gr_io_await(side == GRB_READ ? &st->reads : &st->writes);
+  return park(L, S, side, at);
+}
+
+static int wait_for_others(lua_State *L, gr_state *S, int fd, int side,
+                           double at) {
+  guard *of = push_guard(L);
+  gr_greenlet *me = gr_can_block(L, S, at);
+  gr_watch_start(&of->watch, &S->hub, fd, side == GRB_READ ? EV_READ : EV_WRITE,
+                 &of->waiters);
+  gr_list_append(&of->waiters, &me->w.node);
+  return park(L, S, side, at);
 }
 
 static int wait_for(lua_State *L, int side) {
@@ -123,7 +138,7 @@ static int wait_for(lua_State *L, int side) {
   if (s) return wait_for_ours(L, S, s, side, at);
   if (fcntl(fd, F_GETFD) < 0) return grb_fail(L, errno);
   if (at == 0) return look_once(L, S, side);
-  return park(L, S, push_guard(L, S, fd, side), side, at);
+  return wait_for_others(L, S, fd, side, at);
 }
 
 /* wait_read(descriptor or object [, timeout]) -> true | nil, message */

@@ -33,9 +33,9 @@ static void on_signal(struct ev_loop *loop, ev_signal *ev, int events) {
 static int watch(lua_State *L) {
   gr_state *S = gr_state_of(L);
   int number = (int)luaL_checkinteger(L, 1);
-  luaL_argcheck(L, number > 0 && number < NSIG && number != SIGKILL &&
-                       number != SIGSTOP,
-                1, "not a signal that can be caught");
+  luaL_argcheck(
+      L, number > 0 && number < NSIG && number != SIGKILL && number != SIGSTOP,
+      1, "not a signal that can be caught");
   gr_check_open(L, S);
   watcher *w = lua_newuserdatauv(L, sizeof *w, 0);
   w->hub = &S->hub;
@@ -90,11 +90,12 @@ int luaopen_greenlua_core_signal(lua_State *L) {
   static const struct {
     const char *name;
     int number;
-  } names[] = {{"SIGHUP", SIGHUP},   {"SIGINT", SIGINT},   {"SIGQUIT", SIGQUIT},
-               {"SIGUSR1", SIGUSR1}, {"SIGUSR2", SIGUSR2}, {"SIGPIPE", SIGPIPE},
-               {"SIGALRM", SIGALRM}, {"SIGTERM", SIGTERM}, {"SIGCHLD", SIGCHLD},
-               {"SIGCONT", SIGCONT}, {"SIGTSTP", SIGTSTP}, {"SIGWINCH", SIGWINCH},
-               {"SIGTTIN", SIGTTIN}, {"SIGTTOU", SIGTTOU}};
+  } names[] = {
+      {"SIGHUP", SIGHUP},   {"SIGINT", SIGINT},   {"SIGQUIT", SIGQUIT},
+      {"SIGUSR1", SIGUSR1}, {"SIGUSR2", SIGUSR2}, {"SIGPIPE", SIGPIPE},
+      {"SIGALRM", SIGALRM}, {"SIGTERM", SIGTERM}, {"SIGCHLD", SIGCHLD},
+      {"SIGCONT", SIGCONT}, {"SIGTSTP", SIGTSTP}, {"SIGWINCH", SIGWINCH},
+      {"SIGTTIN", SIGTTIN}, {"SIGTTOU", SIGTTOU}};
   gr_state *S = gr_state_open(L);
   luaL_newmetatable(L, class_name);
   gr_setfuncs(L, S, meta);

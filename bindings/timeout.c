@@ -29,7 +29,7 @@ static void check_owner(lua_State *L, const gr_state *S) {
 }
 
 /* new([seconds [, err [, ref]]]): started at once */
-static int new(lua_State *L) {
+static int new (lua_State *L) {
   gr_state *S = gr_state_of(L);
   double seconds = check_seconds(L, 1);
   bool daemon = !lua_isnoneornil(L, 3) && !lua_toboolean(L, 3);

@@ -249,10 +249,10 @@ static int idle(lua_State *L) {
 }
 
 int luaopen_greenlua_core_wait(lua_State *L) {
-  static const luaL_Reg funcs[] = {
-      {"sleep", l_sleep}, {"idle", idle}, {"join", join},
-      {"get", get},       {"drain", drain}, {"join_list", join_list},
-      {NULL, NULL}};
+  static const luaL_Reg funcs[] = {{"sleep", l_sleep}, {"idle", idle},
+                                   {"join", join},     {"get", get},
+                                   {"drain", drain},   {"join_list", join_list},
+                                   {NULL, NULL}};
   gr_state *S = gr_state_open(L);
   luaL_newlibtable(L, funcs);
   gr_setfuncs(L, S, funcs);

@@ -41,7 +41,7 @@ static void give_back(void *by, gr_waiter *w) {
 
 /* new(name [, give_back]): what its waiters are said to wait for; a function
  * that gets what was handed to a waiter that is closed before it runs */
-static int new(lua_State *L) {
+static int new (lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   lua_settop(L, 2);
   bool gives = !lua_isnil(L, 2);
@@ -49,8 +49,7 @@ static int new(lua_State *L) {
   waitlist *list = lua_newuserdatauv(L, sizeof *list, VALUES - 1);
   gr_list_init(&list->waiters);
   /* `name` is alive as its user value. */
-  list->what =
-      (gr_wait){.name = name, .give_back = gives ? give_back : NULL};
+  list->what = (gr_wait){.name = name, .give_back = gives ? give_back : NULL};
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, NAME);
   lua_pushvalue(L, 2);
@@ -193,9 +192,9 @@ static int check(lua_State *L) {
 int luaopen_greenlua_core_waitlist(lua_State *L) {
   static const luaL_Reg funcs[] = {
       {"new", new}, {"call", call_as_hub}, {"check", check}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {
-      {"wait", wait}, {"await", await}, {"first", first},
-      {"wake", wake}, {"wake_all", wake_all}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"wait", wait},         {"await", await},
+                                     {"first", first},       {"wake", wake},
+                                     {"wake_all", wake_all}, {NULL, NULL}};
   static const luaL_Reg meta[] = {{"__len", length}, {NULL, NULL}};
   gr_state *S = gr_state_open(L);
   luaL_newmetatable(L, class_name);

@@ -56,9 +56,10 @@ void gr_line_close(void);
 /* What main waits for meanwhile. */
 extern const gr_wait gr_prompt_wait;
 
-enum { /* instead of a byte */
-       GR_BYTE_END = -1,
-       GR_BYTE_RAISED = -2 /* main was raised what is now on top of its stack */
+/* instead of a byte */
+enum {
+  GR_BYTE_END = -1,
+  GR_BYTE_RAISED = -2 /* main was raised what is now on top of its stack */
 };
 
 /* The next byte of stdin, for which main parks. */

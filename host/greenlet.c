@@ -101,6 +101,7 @@ static void enlist(lua_State *L, gr_state *S, gr_greenlet *g) {
   lua_pushvalue(L, -2);
   lua_rawseti(L, -2, slot); /* may raise: nothing is changed yet */
   lua_pop(L, 1);
+  if (S->scoped) gr_inherit(L, S, slot);
   if (reused)
     S->nfree--;
   else
@@ -113,6 +114,7 @@ static void delist(gr_state *S, gr_greenlet *g) {
   if (!g->slot) return;
   lua_pushnil(S->L);
   lua_rawseti(S->L, GR_T_LIVE, g->slot);
+  if (S->scoped) gr_forget(S, g->slot);
   S->slots[S->nfree++] = g->slot;
   S->living--;
 }
@@ -415,7 +417,7 @@ void gr_interrupt(lua_State *L, gr_state *S, int arg) {
   }
 }
 
-/* --- what few have ------------------------------------------------------ */
+/* --- as a value of Lua -------------------------------------------------- */
 
 static char mark; /* the first element of every class's metatable */
 
@@ -437,49 +439,6 @@ gr_greenlet *gr_check_greenlet(lua_State *L, int arg) {
   gr_greenlet *g = gr_to_greenlet(L, arg);
   if (!g) luaL_typeerror(L, arg, "Greenlet");
   return g;
-}
-
-void gr_push_extra(lua_State *L, gr_state *S, int greenlet, bool make) {
-  greenlet = lua_absindex(L, greenlet);
-  gr_push_table(L, S, GR_T_EXTRA);
-  lua_pushvalue(L, greenlet);
-  if (lua_rawget(L, -2) == LUA_TNIL && make) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, greenlet);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, -4);
-  }
-  lua_remove(L, -2);
-}
-
-/* Push a field of its table, nil if it has none. */
-static void push_extra_field(lua_State *L, gr_state *S, int g,
-                             const char *key) {
-  gr_push_extra(L, S, g, false);
-  if (lua_istable(L, -1)) {
-    lua_getfield(L, -1, key);
-    lua_remove(L, -2);
-  }
-}
-
-void gr_push_name(lua_State *L, gr_state *S, int arg) {
-  gr_greenlet *g = gr_check_greenlet(L, arg);
-  arg = lua_absindex(L, arg);
-  push_extra_field(L, S, arg, "fields");
-  if (lua_istable(L, -1)) {
-    lua_getfield(L, -1, "name");
-    lua_remove(L, -2);
-  }
-  if (lua_isstring(L, -1)) return;
-  lua_pop(L, 1);
-  if (g == S->main) {
-    lua_pushliteral(L, "main");
-  } else {
-    luaL_getmetafield(L, arg, "__name");
-    lua_pushfstring(L, "%s-%d", lua_tostring(L, -1), (int)g->slot);
-    lua_remove(L, -2);
-  }
 }
 
 int gr_push_values(lua_State *L, int arg) {

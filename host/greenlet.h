@@ -8,6 +8,12 @@ enum { GR_MAX_SPARE = 64 }; /* coroutines kept for greenlets to come */
 
 void gr_greenlet_init(gr_greenlet *g);
 
+/* Give the greenlet in a slot what the running one has for its children; may
+ * raise for want of memory.  And at its end: forget what was its own.  Both
+ * only if S->scoped. */
+void gr_inherit(lua_State *L, gr_state *S, uint32_t slot);
+void gr_forget(gr_state *S, uint32_t slot);
+
 /* Run the pending <close> variables of a coroutine that stands still, after
  * those of the coroutines that it has resumed.  LUA_OK, or the status of an
  * error that is then on top of it. */

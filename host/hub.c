@@ -1,5 +1,7 @@
 #include "hub.h"
 
+#include "watch.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
@@ -270,6 +272,7 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events) {
   if (hub->before_pass) hub->before_pass(hub);
   enter(hub);
   if (hub->flush) hub->flush(hub);
+  gr_watch_verify(hub);
   if (hub->driving && hub->owns_loop && !hub->current && !gr_hub_alive(hub)) {
     gr_wake(hub, hub->main, GR_DEADLOCK);
     enter(hub);
@@ -370,6 +373,8 @@ int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
   gr_list_init(&hub->polled);
   gr_list_init(&hub->idle);
   gr_list_init(&hub->idlers);
+  gr_list_init(&hub->watches);
+  gr_list_init(&hub->fresh);
   gr_timers_init(&hub->timers);
   gr_stack_adopt(&hub->driver);
   hub->stack = &hub->driver;
@@ -410,8 +415,9 @@ void gr_hub_fini(gr_hub *hub) {
   ev_async_stop(loop, &hub->async);
   ev_ref(loop);
   ev_prepare_stop(loop, &hub->prepare);
-  if (hub->owns_loop) ev_loop_destroy(loop); /* if it runs, it is not come
-                                                back to */
+  if (hub->owns_loop)
+    ev_loop_destroy(loop); /* if it runs, it is not come
+                              back to */
   gr_timers_fini(&hub->timers);
   trim(hub, 0);
   pthread_mutex_destroy(&hub->lock);

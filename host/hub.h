@@ -38,7 +38,8 @@
 typedef struct gr_hub gr_hub;
 typedef struct gr_waiter gr_waiter;
 
-enum { /* gr_waiter.state */
+/* gr_waiter.state */
+enum {
   GR_FRESH,   /* made; may be waiting for its delayed start */
   GR_READY,   /* in the ready queue */
   GR_RUNNING, /* now; only one is, and it is hub->current */
@@ -46,12 +47,14 @@ enum { /* gr_waiter.state */
   GR_DEAD
 };
 
-enum { /* gr_waiter.status: what ended the last wait */
+/* gr_waiter.status: what ended the last wait */
+enum {
   GR_WOKEN,    /* what was waited for has come */
   GR_TIMEDOUT, /* the deadline came first */
   GR_CLOSED,   /* what was waited on has gone */
   GR_RAISE,    /* something is to be raised (the layer above knows what) */
-  GR_DEADLOCK  /* nothing is left that could ever end the wait (main only) */
+  GR_DEADLOCK  /* nothing is left that could ever end the wait (main only)
+                */
 };
 
 /* A kind of wait: static, one for each blocking function. */
@@ -69,17 +72,19 @@ struct gr_waiter {
   gr_timer timer;      /* ends the wait, or delays the start */
   gr_stack *stack;     /* way 2: the one set aside */
   const gr_wait *what; /* it waits for, or has waited for last */
-  uint32_t turn;       /* counts its waits: tells a late answer from a due one */
+  uint32_t turn; /* counts its waits: tells a late answer from a due one */
   uint8_t state, status;
   uint8_t values; /* that its waker left for it (the layer above knows where) */
   uint8_t flags;  /* GR_EXTERNAL, and those of the layer above */
 };
 
-enum { /* gr_waiter.flags: this one is the hub's */
+/* gr_waiter.flags: this one is the hub's */
+enum {
   GR_EXTERNAL = 0x01 /* the loop or another thread can end this wait */
 };
 
-enum { /* gr_timer.kind */
+/* gr_timer.kind */
+enum {
   GR_TIMER_WAIT, /* the timer of a waiter */
   GR_TIMER_ALARM /* a gr_alarm */
 };
@@ -127,10 +132,12 @@ struct gr_hub {
   double armed;      /* what ev_timer below is set to */
   unsigned external; /* waits that the loop or another thread can end */
   ev_prepare prepare;
-  ev_idle idler;     /* active while a poll must not wait */
-  gr_list idlers;    /* waiters for a turn with nothing to do */
+  ev_idle idler;  /* active while a poll must not wait */
+  gr_list idlers; /* waiters for a turn with nothing to do */
   ev_timer timer;
   ev_async async;
+
+  gr_list watches, fresh; /* of others' descriptors (watch.c) */
 
   /* streams (stream.c), from the first one on */
   struct gr_streams *streams;

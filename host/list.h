@@ -16,7 +16,7 @@ typedef struct gr_node {
 
 typedef gr_node gr_list; /* the head: a node that belongs to no element */
 
-#define gr_container(ptr, type, member) \
+#define gr_container(ptr, type, member)                                        \
   ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void gr_node_init(gr_node *n) {

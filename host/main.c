@@ -74,6 +74,28 @@ static void refuse_option(const char *option) {
 
 /* --- calls -------------------------------------------------------------- */
 
+/* An error that a child of main's has ended with, raised by the end of a scope:
+ * where the child stood is put before where main stands, which is on top. */
+static void add_cause(lua_State *L) {
+  gr_state *S = gr_state_peek(L);
+  int top = lua_gettop(L);
+  if (!S || !S->main) return;
+  gr_push_greenlet(L, S, S->main);
+  gr_push_extra(L, S, -1, false);
+  if (lua_istable(L, -1) && lua_getfield(L, -1, "cause") == LUA_TUSERDATA) {
+    lua_getfield(L, -1, "exception");
+    bool same = lua_rawequal(L, -1, 1);
+    lua_getfield(L, -2, "traceback");
+    if (same && lua_isstring(L, -1)) {
+      lua_pushfstring(L, "%s\n%s\nraised in main by the end of its scope:\n%s",
+                      lua_tostring(L, 1), lua_tostring(L, -1),
+                      lua_tostring(L, top) + lua_rawlen(L, 1) + 1);
+      lua_replace(L, top);
+    }
+  }
+  lua_settop(L, top);
+}
+
 /* The message handler: what is to be shown of any error. */
 static int describe(lua_State *L) {
   const char *text = lua_tostring(L, 1);
@@ -84,6 +106,7 @@ static int describe(lua_State *L) {
         lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
   }
   luaL_traceback(L, L, text, 1);
+  if (lua_type(L, 1) == LUA_TSTRING) add_cause(L);
   return 1;
 }
 
@@ -254,8 +277,8 @@ static int call_module(lua_State *L, const char *module, const char *function) {
   return gr_report(L, gr_call(L, 0, 0));
 }
 
-/* After the last line: until nothing is left that could run.  Who waits for ever
- * is closed while its <close> variables can still block. */
+/* After the last line: until nothing is left that could run.  Who waits for
+ * ever is closed while its <close> variables can still block. */
 static int drain(lua_State *L) {
   gr_state *S = gr_state_peek(L);
   if (!S || !S->living) return LUA_OK;

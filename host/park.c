@@ -57,6 +57,31 @@ static bool take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
   return true;
 }
 
+bool gr_take_back(lua_State *L, gr_state *S, int arg) {
+  int err = lua_gettop(L), shift = 0;
+  arg = lua_absindex(L, arg);
+  gr_push_table(L, S, GR_T_PENDING);
+  lua_pushvalue(L, arg);
+  if (lua_rawget(L, -2) == LUA_TTABLE) {
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    for (lua_Integer i = 1; i <= n; i++) {
+      lua_rawgeti(L, -1, i + shift);
+      if (!shift && lua_rawequal(L, -1, err)) {
+        lua_pop(L, 1);
+        lua_rawgeti(L, -1, i + ++shift);
+      }
+      lua_rawseti(L, -2, i);
+    }
+    if (shift && n == 1) {
+      lua_pushvalue(L, arg);
+      lua_pushnil(L);
+      lua_rawset(L, -4);
+    }
+  }
+  lua_settop(L, err - 1);
+  return shift;
+}
+
 void gr_interrupt_main(gr_state *S) {
   gr_waiter *w = &S->main->w;
   S->interrupted = true;
@@ -154,8 +179,7 @@ gr_greenlet *gr_can_block(lua_State *L, gr_state *S, double at) {
     luaL_error(L, "cannot block here: the hub itself is running this "
                   "function (a rawlink must not block; link may)");
   }
-  if (g->w.flags & GR_PENDING && take_interrupt(L, S, g))
-    gr_raise(L, S, g);
+  if (g->w.flags & GR_PENDING && take_interrupt(L, S, g)) gr_raise(L, S, g);
   if (at < INFINITY && gr_timers_reserve(&S->hub.timers))
     luaL_error(L, "not enough memory");
   if (L == g->L && lua_isyieldable(L)) return g;
@@ -163,15 +187,13 @@ gr_greenlet *gr_can_block(lua_State *L, gr_state *S, double at) {
     luaL_error(L, "cannot block in a finalizer (__gc): the collector stands "
                   "still until it returns");
   if (gr_hub_reserve(&S->hub))
-    luaL_error(L,
-               "cannot block here: no C stack is left (%d in use, limit %d)",
+    luaL_error(L, "cannot block here: no C stack is left (%d in use, limit %d)",
                (int)S->hub.nstacks, (int)S->hub.max_stacks);
   return g;
 }
 
 /* Way 1 or way 2, for a waiter that is parked, or woken already. */
-static int leave(lua_State *L, gr_state *S, lua_KContext ctx,
-                 lua_KFunction k) {
+static int leave(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
   gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
   if (L == g->L && lua_isyieldable(L)) return lua_yieldk(L, 0, ctx, k);
   S->hub.stack->data = L;
@@ -190,8 +212,7 @@ int gr_park(lua_State *L, gr_state *S, const gr_wait *what, bool external,
 /* The wait is short, so a C stack costs nothing while there are few of them:
  * two switches of stacks are faster than a yield, which is a longjmp, and a
  * lua_resume, which is a setjmp. */
-int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx,
-                lua_KFunction k) {
+int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
   gr_hub *hub = &S->hub;
   gr_waiter *w = hub->current;
   w->values = 0;

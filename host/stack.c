@@ -155,9 +155,9 @@ static size_t record(void) {
 gr_stack *gr_stack_open(size_t size, void (*run)(void *), void *arg) {
   size_t guard = page();
   size = (size + guard - 1) & ~(guard - 1);
-  char *map = mmap(NULL, guard + size, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1,
-                   0);
+  char *map =
+      mmap(NULL, guard + size, PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (map == MAP_FAILED) return NULL;
   gr_stack *s = (gr_stack *)(void *)(map + guard + size - record());
   if (mprotect(map, guard, PROT_NONE)) goto fail; /* too many mappings */

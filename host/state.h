@@ -34,21 +34,22 @@
 #include "hub.h"
 
 typedef struct gr_greenlet {
-  gr_waiter w;      /* first: the hub's view of it */
-  lua_State *L;     /* its coroutine, from its start to its end */
-  gr_list joiners;  /* waiters for its end */
-  uint32_t slot;    /* in the table of the living; a small number to name it */
-  uint32_t ended;   /* the order of its end; before it starts: arguments */
+  gr_waiter w;     /* first: the hub's view of it */
+  lua_State *L;    /* its coroutine, from its start to its end */
+  gr_list joiners; /* waiters for its end */
+  uint32_t slot;   /* in the table of the living; a small number to name it */
+  uint32_t ended;  /* the order of its end; before it starts: arguments */
 } gr_greenlet;
 
-enum { /* gr_waiter.flags besides the hub's */
-  GR_STARTED = 0x02,  /* its coroutine runs, or has run */
-  GR_PENDING = 0x04,  /* an interrupt waits for its next park */
-  GR_CLOSING = 0x08,  /* its end has come; its <close> variables may still run */
-  GR_LINKED = 0x10,   /* somebody's function wants to know of its end */
-  GR_MANY = 0x20,     /* ended with several values, kept on its coroutine */
-  GR_FAILED = 0x40,   /* ended with an error */
-  GR_EXITED = 0x80    /* ended by a GreenletExit: no failure */
+/* gr_waiter.flags besides the hub's */
+enum {
+  GR_STARTED = 0x02, /* its coroutine runs, or has run */
+  GR_PENDING = 0x04, /* an interrupt waits for its next park */
+  GR_CLOSING = 0x08, /* its end has come; its <close> variables may still run */
+  GR_LINKED = 0x10,  /* somebody's function wants to know of its end */
+  GR_MANY = 0x20,    /* ended with several values, kept on its coroutine */
+  GR_FAILED = 0x40,  /* ended with an error */
+  GR_EXITED = 0x80   /* ended by a GreenletExit: no failure */
 };
 
 /* Tables of the state, at these indices of S->L. */
@@ -60,14 +61,17 @@ enum {
   GR_T_ANCHOR,   /* address -> object that must outlive its references in C */
   GR_T_POLICY,   /* what the Lua side decides, by the numbers below */
   GR_T_SPARE,    /* array of coroutines for greenlets to come */
-  GR_T_END = GR_T_SPARE
+  GR_T_CONTEXT,  /* slot -> what its children start with */
+  GR_T_LOCALS,   /* slot -> what is its alone */
+  GR_T_END = GR_T_LOCALS
 };
 
-enum {                /* in GR_T_POLICY */
-  GR_P_GREENLET = 1,  /* metatable of plain greenlets */
-  GR_P_EXIT,          /* the class GreenletExit */
-  GR_P_ON_END,        /* function(greenlet, observed): links, reports */
-  GR_P_LOOP_EXIT      /* function() -> a new LoopExit */
+/* Places in GR_T_POLICY. */
+enum {
+  GR_P_GREENLET = 1, /* metatable of plain greenlets */
+  GR_P_EXIT,         /* the class GreenletExit */
+  GR_P_ON_END,       /* function(greenlet, observed): links, reports */
+  GR_P_LOOP_EXIT     /* function() -> a new LoopExit */
 };
 
 typedef struct gr_state {
@@ -82,9 +86,10 @@ typedef struct gr_state {
   uint32_t nspare; /* coroutines in GR_T_SPARE */
   uint32_t living; /* greenlets, main not counted */
   uint32_t ended;
+  bool scoped;     /* GR_T_CONTEXT or GR_T_LOCALS has been used */
   gr_list expired; /* timeouts that are still to be raised */
   volatile sig_atomic_t interrupted; /* main is to raise "interrupted!" */
-  struct {         /* a hook displaced by gr_raise_later */
+  struct {                           /* a hook displaced by gr_raise_later */
     lua_State *L;
     lua_Hook hook;
     int mask, count;
@@ -156,8 +161,7 @@ gr_greenlet *gr_greenlet_new(lua_State *L, gr_state *S, int nargs);
 /* Let it run, now or at a time; it is on top of the stack.  May raise for
  * want of memory. */
 void gr_greenlet_start(lua_State *L, gr_state *S, gr_greenlet *g);
-void gr_greenlet_start_at(lua_State *L, gr_state *S, gr_greenlet *g,
-                          double at);
+void gr_greenlet_start_at(lua_State *L, gr_state *S, gr_greenlet *g, double at);
 
 /* Argument `arg` as a greenlet; raises if it is none.  The second returns
  * NULL instead. */
@@ -194,6 +198,18 @@ void gr_greenlet_close(lua_State *L, gr_state *S, int arg);
 /* The kind of wait that is there for an error (see Greenlet:get). */
 extern const gr_wait gr_wait_get;
 
+/* Let the running greenlet (there is one) have the value on top of the
+ * stack (popped) in table `t`: GR_T_CONTEXT, which those that it starts from
+ * now on inherit, or GR_T_LOCALS.  Both are forgotten at its end. */
+void gr_set_scoped(lua_State *L, gr_state *S, int t);
+
+/* Push what it has there, or nil. */
+void gr_push_scoped(lua_State *L, gr_state *S, int t);
+
+/* Take an interrupt back, the value on top of the stack (popped), that waits
+ * for the next park of the greenlet `arg`; false if there is none such. */
+bool gr_take_back(lua_State *L, gr_state *S, int arg);
+
 /* The Lua thread on which a parked greenlet's blocking call stands: its own,
  * or a coroutine that it runs. */
 lua_State *gr_blocked_thread(gr_state *S, gr_greenlet *g);
@@ -225,13 +241,13 @@ void gr_push_policy(lua_State *L, gr_state *S, int p);
 
 typedef struct gr_timeout {
   gr_alarm alarm;
-  gr_node node;         /* in S->expired, until raised or cancelled */
-  gr_greenlet *target;  /* anchored by the user value 2 */
-  double seconds;       /* NaN: none */
-  double at;            /* its deadline, once started */
-  bool fired;           /* it has expired since its last start */
-  bool due;             /* and has ended its target's wait */
-  bool daemon;          /* it alone need not keep the program */
+  gr_node node;        /* in S->expired, until raised or cancelled */
+  gr_greenlet *target; /* anchored by the user value 2 */
+  double seconds;      /* NaN: none */
+  double at;           /* its deadline, once started */
+  bool fired;          /* it has expired since its last start */
+  bool due;            /* and has ended its target's wait */
+  bool daemon;         /* it alone need not keep the program */
 } gr_timeout;
 
 /* Push a new Timeout for the running greenlet: user value 1 is its error (nil

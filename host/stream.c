@@ -6,6 +6,7 @@
 
 #include "alloc.h"
 #include "output.h"
+#include "watch.h"
 
 enum { STAMINA = 64 }; /* calls in a row before others have a turn */
 
@@ -95,6 +96,7 @@ int gr_stream_detach(gr_stream *s) {
   gr_node_remove(&s->node);
   gr_io_close(&s->reads);
   gr_io_close(&s->writes);
+  gr_watch_closing(gr_stream_hub(s), fd);
   ev_io_set(&s->reads.watcher, -1, EV_READ);
   ev_io_set(&s->writes.watcher, -1, EV_WRITE);
   gr_buffer_release(&s->in, &shared->in);

@@ -12,10 +12,10 @@
 #include <stdint.h>
 
 typedef struct gr_timer {
-  uint32_t place;        /* in the heap, from 1; 0: not set */
-  unsigned seq : 29;     /* orders equal deadlines */
-  unsigned kind : 2;     /* its owner's: what to do when it expires */
-  unsigned daemon : 1;   /* does not count as something to wait for */
+  uint32_t place;      /* in the heap, from 1; 0: not set */
+  unsigned seq : 29;   /* orders equal deadlines */
+  unsigned kind : 2;   /* its owner's: what to do when it expires */
+  unsigned daemon : 1; /* does not count as something to wait for */
 } gr_timer;
 
 typedef struct gr_timers {

@@ -51,8 +51,18 @@ local homes = {
   Timeout = "timeout", with_timeout = "timeout", within = "timeout",
   wait = "wait", iwait = "wait", joinall = "wait", run = "wait",
   LoopExit = "util", shutdown = "util",
+  Event = "event", AsyncResult = "event",
+  Queue = "queue", PriorityQueue = "queue", LifoQueue = "queue",
+  Channel = "queue", select_ops = "queue",
+  Semaphore = "lock", RLock = "lock", Condition = "lock",
+  Group = "pool", Pool = "pool", Local = "local",
+  Actor = "actor", Supervisor = "supervisor",
 }
-local modules = { signal = true, socket = true, timeout = true, util = true }
+local modules = {
+  actor = true, context = true, event = true, ["local"] = true, lock = true,
+  pool = true, queue = true, select = true, signal = true, socket = true,
+  supervisor = true, timeout = true, util = true,
+}
 
 core.policy("loop_exit", function()
   return require("greenlua.util").LoopExit()

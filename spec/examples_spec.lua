@@ -29,6 +29,43 @@ Thread 1 timed out
 Thread 2 timed out
 Thread 3 timed out
 ]] },
+  { "event.lua", { "0.02" }, [[
+A: Hey wait for me, I have to do something
+I'll wait for you
+I'll wait for you
+I'll wait for you
+Ok, I'm done
+It's about time
+It's about time
+It's about time
+]] },
+  { "async_result.lua", { "0.02" }, "Hello!\n" },
+  { "queue.lua", {}, [[
+Worker steve got task 1
+Worker john got task 2
+Worker nancy got task 3
+Worker steve got task 4
+Worker john got task 5
+Worker nancy got task 6
+Worker steve got task 7
+Worker john got task 8
+Worker nancy got task 9
+Quitting time!
+Quitting time!
+Quitting time!
+]] },
+  { "semaphore.lua", {}, [[
+Worker 0 acquired semaphore
+Worker 1 acquired semaphore
+Worker 0 released semaphore
+Worker 1 released semaphore
+Worker 3 acquired semaphore
+Worker 4 acquired semaphore
+Worker 3 released semaphore
+Worker 4 released semaphore
+Worker 5 acquired semaphore
+Worker 5 released semaphore
+]] },
   { "generators.lua", { "3", "0.01" }, [[
 Wait to getting a task
 Send a task 0 to consumer
@@ -38,6 +75,53 @@ Got task 1
 Send a task 2 to consumer
 Got task 2
 ]] },
+  { "select.lua", { "0.2" }, [[
+Started Polling: at 0.0 seconds
+Started Polling: at 0.0 seconds
+Hey lets do some stuff while the greenlets poll, at 0.0 seconds
+Ended Polling: at 1.0 seconds
+Ended Polling: at 2.0 seconds
+]] },
+  { "determinism.lua", {}, "True\n" },
+  { "group.lua", {}, "bar\nbar\nfoo\nfoo\nfizz\nfizz\n" },
+  { "pool.lua", {}, "Size of pool 2\nSize of pool 2\nSize of pool 1\n" },
+  { "socket_pool.lua", {}, "received hello\nfalse\tAt maximum pool size\nlistening: 0\n" },
+  { "local.lua", {}, "1\n2\nx is not local to f2\n" },
+  { "actor.lua", { "5" }, "start\nping\npong\nping\npong\n" },
+  { "worker_pool.lua", {}, [[
+the root of 16 is 4
+the root of 9 is 3
+failed: -4 has no root
+the root of 25 is 5
+failed: six is no number
+the root of 36 is 6
+false	-4 has no root
+]] },
+  { "crawler.lua", { "3" }, [[
+200	/
+200	/about
+404	/gone
+200	/news
+200	/news/1
+200	/news/2
+200	/news/3
+200	/shop
+200	/shop/coffee
+200	/shop/tea
+10 pages, 3 at a time
+]] },
+  { "supervised.lua", {}, [[
+starting a divider
+100 // 5 is 20
+divider failed: attempt to divide by zero
+starting a divider
+100 // 20 is 5
+divider failed: attempt to divide by zero
+starting a divider
+100 // 50 is 2
+divider failed: attempt to divide by zero
+false	Supervisor-1 gives up: 3 restarts in 60 seconds; the last to end was divider (]]
+    .. "examples/supervised.lua:8: attempt to divide by zero)\n" },
 }
 
 local function run(name, args)

@@ -60,6 +60,7 @@ local function construct(class, ...)
     return core.new(metatables[class], false, ...)
   end
   local self = core.new(metatables[class], true, run, ...)
+  if class._prepare then class._prepare(self) end
   if class._init then class._init(self, ...) end
   return self
 end
@@ -292,6 +293,43 @@ function Greenlet:has_links()
   return (extra and extra.links and #extra.links > 0) == true
 end
 
+-- Owners ---------------------------------------------------------------------
+
+-- What a greenlet belongs to (a Group …) is told of its end before its links
+-- are: the hub calls `owner:_ended(g, observed)`, which must not block. It
+-- returns true if it is there for the error, unless somebody else is
+-- (`observed`). The greenlet must not have ended.
+function M._own(g, owner)
+  local extra = core.extra(g, true)
+  extra.owners = extra.owners or {}
+  table.insert(extra.owners, owner)
+  core.linked(g, true)
+end
+
+function M._disown(g, owner)
+  local extra = core.extra(g, false)
+  for i, o in ipairs(extra and extra.owners or {}) do
+    if o == owner then
+      table.remove(extra.owners, i)
+      return
+    end
+  end
+end
+
+local function tell_owners(g, observed)
+  local extra = core.extra(g, false)
+  for _, link in ipairs(extra and extra.links or {}) do
+    observed = observed or link.observer
+  end
+  local owners = extra and extra.owners
+  if not owners then return observed end
+  extra.owners = nil
+  for _, owner in ipairs(owners) do
+    observed = owner:_ended(g, observed) or observed
+  end
+  return observed
+end
+
 -- The end --------------------------------------------------------------------
 
 local function utc() return os.date("!%Y-%m-%dT%H:%M:%SZ") end
@@ -336,6 +374,8 @@ local function report(g)
   end
 end
 
+M._report = report
+
 local function call_raw(callback, g)
   local ok, err = pcall(callback, g)
   if not ok then
@@ -364,7 +404,19 @@ local function notify(g)
 end
 M._notify = notify
 
+-- An error that has come from another greenlet brings the traceback of that.
+local function add_cause(g)
+  local extra = core.extra(g, false)
+  local cause = extra and extra.cause
+  if cause and rawequal(cause.exception, g.exception) then
+    extra.traceback = ("%s\nraised in %s by the end of its scope:\n%s"):format(
+      cause.traceback or "", g.name, extra.traceback or "")
+  end
+end
+
 core.policy("on_end", function(g, observed)
+  add_cause(g)
+  observed = tell_owners(g, observed)
   local linked = notify(g)
   if not (observed or linked) then report(g) end
 end)

@@ -15,6 +15,18 @@ local function construct(class, ...)
   return self
 end
 
+--- Make a subclass: every class has this as a method.
+-- @tparam table parent
+-- @tparam string name
+-- @treturn table the class
+function M.extend(parent, name)
+  if type(name) ~= "string" then
+    error(("bad argument #1 to 'extend' (name of the class expected, got %s)")
+      :format(type(name)), 2)
+  end
+  return M.class(name, parent)
+end
+
 --- Make a class whose instances are tables. It is called to construct, which
 -- calls `_init`.
 -- @tparam string name
@@ -26,19 +38,12 @@ function M.class(name, base)
     if event:find "^__" and class[event] == nil then class[event] = f end
   end
   class.__index = class
+  class.extend = M.extend
 
   function class.is(value)
     local c = type(value) == "table" and getmetatable(value)
     while c and c ~= class do c = getmetatable(c) and getmetatable(c).__index end
     return c == class
-  end
-
-  function class.extend(parent, subname)
-    if type(subname) ~= "string" then
-      error(("bad argument #1 to 'extend' (name of the class expected, got %s)")
-        :format(type(subname)), 2)
-    end
-    return M.class(subname, parent)
   end
 
   return setmetatable(class, {
@@ -90,37 +95,36 @@ end
 -- @tparam table object
 -- @tparam function callback
 function M.unlink(object, callback)
-  for i, link in ipairs(object._links or {}) do
-    if link.callback == callback then
-      link.gone = true
-      table.remove(object._links, i)
-      return
+  for _, links in ipairs { object._called or {}, object._links or {} } do
+    for i, link in ipairs(links) do
+      if link.callback == callback and not link.gone then
+        link.gone = true -- `_called` is being gone through: it stays there
+        if links == object._links then table.remove(links, i) end
+        return
+      end
     end
   end
 end
 
---- Call the links that an object has now, if it is ready. They may unlink
--- others, and link again.
+local function call(link, object)
+  link.gone = true
+  local ok, err = waitlist.call(link.callback, object)
+  if ok then return end
+  io.stderr:write(("%s\n%s rawlink of %s failed\n\n"):format(tostring(err),
+    os.date "!%Y-%m-%dT%H:%M:%SZ", tostring(object)))
+end
+
+--- Call the links that an object has now, if it is ready. They may unlink each
+-- other, and link again.
 -- @tparam table object
 function M.notify(object)
   local links = object._links
-  if not links then return end
-  object._links = nil
-  for i, link in ipairs(links) do
-    if not object:ready() then
-      object._links = table.move(links, i, #links, 1, {})
-      return
-    end
-    if not link.gone then
-      object._links = object._links or {}
-      M._keep(object, links, i + 1)
-      local ok, err = waitlist.call(link.callback, object)
-      if not ok then
-        io.stderr:write(("%s\n%s rawlink of %s failed\n\n"):format(tostring(err),
-          os.date "!%Y-%m-%dT%H:%M:%SZ", tostring(object)))
-      end
-    end
+  if not links or object._called or not object:ready() then return end
+  object._links, object._called = nil, links
+  for _, link in ipairs(links) do
+    if not link.gone then call(link, object) end
   end
+  object._called = nil
 end
 
 return M

@@ -105,6 +105,18 @@ function socket.bind(host, port, backlog)
   return nil, err
 end
 
+--- Waits until one of many sockets can be read or written. See `greenlua.select`.
+-- @tparam ?table readers
+-- @tparam ?table writers
+-- @tparam[opt] number timeout in seconds; a negative one is none
+-- @treturn table those that can be read
+-- @treturn table those that can be written
+-- @treturn ?string `"timeout"`
+function socket.select(readers, writers, timeout)
+  if type(timeout) == "number" and timeout < 0 then timeout = nil end
+  return require("greenlua.select").select(readers, writers, timeout)
+end
+
 local families = { unspec = core.tcp, inet = core.tcp4, inet6 = core.tcp6 }
 
 local function connect(host, port, local_host, local_port, family, timeout)

@@ -83,9 +83,74 @@ describe("greenlua.core.waitlist", function()
     g:join()
   end)
 
+  describe("await", function()
+    waitable {
+      new = function() return waitlist.new "a test" end,
+      wait = function(list, timeout) return list:await(timeout) end,
+      wake = function(list) list:wake() end,
+      raises = true,
+    }
+
+    it("gives the waker's values alone", function()
+      local list = waitlist.new "a test"
+      local g = green.spawn(list.await, list)
+      green.sleep(0)
+      list:wake(1, nil)
+      assert.same({ n = 2, 1, nil }, table.pack(g:get()))
+    end)
+  end)
+
+  it("tells with which tag the first waits", function()
+    local list = waitlist.new "a test"
+    assert.is_nil(list:first())
+    local a, b = green.spawn(list.wait, list, nil, "a"), green.spawn(list.wait, list, 1, "b")
+    green.sleep(0)
+    assert.equal("a", list:first())
+    a:kill()
+    assert.equal("b", list:first())
+    list:wake()
+    assert.is_true(b:get())
+    assert.is_nil(list:first())
+  end)
+
+  it("gives back what was handed to one that is closed before it runs", function()
+    local given = {}
+    local list = waitlist.new("a test", function(...) given[#given + 1] = table.pack(...) end)
+    local function wait() return list:wait() end
+    local plain, nested = green.spawn(wait), green.spawn(string.gsub, "x", ".", function()
+      coroutine.wrap(wait)()
+    end)
+    local left, late = green.spawn(wait), green.spawn(wait)
+    green.sleep(0)
+    list:wake(1, nil)
+    plain:close()
+    list:wake "x"
+    nested:close()
+    assert.same({ { n = 2, 1 }, { n = 1, "x" } }, given)
+    left:close() -- it was handed nothing
+    list:wake "y"
+    green.sleep(0)
+    late:close() -- it has run
+    assert.equal(2, #given)
+    assert.has_error(function() waitlist.new("a test", 1) end)
+  end)
+
+  it("calls a function as the hub would", function()
+    local list = waitlist.new "a test"
+    local ok, err = waitlist.call(function(...)
+      assert.same({ 1, 2 }, { ... })
+      assert.is_nil(green.current())
+      list:wait()
+    end, 1, 2)
+    assert.is_false(ok)
+    assert.matches("cannot block here", err)
+    assert.is_true((waitlist.call(green.current)))
+    assert.truthy(green.current())
+  end)
+
   it("refuses other objects", function()
     local list = waitlist.new "a test"
-    for _, method in ipairs { "wait", "wake", "wake_all" } do
+    for _, method in ipairs { "wait", "await", "first", "wake", "wake_all" } do
       assert.error_matches(function() list[method]({}) end, "greenlua.waitlist expected")
     end
     assert.error_matches(function() waitlist.new({}) end, "string expected")

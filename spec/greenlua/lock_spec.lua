@@ -1,0 +1,529 @@
+local green = require "greenlua"
+local lock = require "greenlua.lock"
+local support = require "spec.support"
+local waitable = require "spec.support.waitable"
+
+local function turns(n)
+  for _ = 1, n or 3 do green.sleep(0) end
+end
+
+local function calm(...) assert.same({ false }, { ... }) end
+
+-- Who acquires in turn, and releases at once, in the order of their coming.
+local function taken(class)
+  return function()
+    local l = class()
+    -- An RLock is its owner's: another greenlet holds it.
+    l.holder = green.spawn(function()
+      l:acquire()
+      l.go = green.Event()
+      while true do
+        l.go:wait()
+        l.go:clear()
+        l:release()
+        l:acquire()
+      end
+    end)
+    turns()
+    return l
+  end
+end
+
+local function battery_of(class)
+  waitable {
+    new = function()
+      local l = class()
+      l:acquire()
+      return l
+    end,
+    wait = function(l, timeout) return l:acquire(timeout) end,
+    wake = function(l) l:release() end,
+    expired = calm,
+  }
+end
+
+describe("greenlua.lock", function()
+  for _, class in ipairs { green.Semaphore, lock.BoundedSemaphore } do
+    describe(tostring(class) .. " acquire", function() battery_of(class) end)
+  end
+
+  describe("Semaphore wait", function()
+    waitable {
+      new = function() return green.Semaphore(0) end,
+      wait = function(l, timeout) return l:wait(timeout) end,
+      wake = function(l) l:release() end,
+      wakes_all = true, expired = calm,
+    }
+  end)
+
+  describe("RLock acquire", function()
+    waitable {
+      new = taken(green.RLock),
+      -- as a semaphore: held for no longer than the wake
+      wait = function(l, timeout)
+        local ok = l:acquire(timeout)
+        if ok then l:release() end
+        return ok
+      end,
+      wake = function(l) l.go:set() end,
+      wakes_all = true, late = true, expired = calm,
+      free = function(l) l.holder:close() end,
+    }
+  end)
+
+  describe("Condition wait", function()
+    waitable {
+      new = function() return green.Condition() end,
+      wait = function(c, timeout)
+        local _ <close> = c:hold()
+        return c:wait(timeout)
+      end,
+      wake = function(c)
+        local _ <close> = c:hold()
+        c:notify()
+      end,
+      expired = calm,
+    }
+  end)
+
+  for _, kind in ipairs { "read", "write" } do
+    describe("ReadWriteLock acquire_" .. kind, function()
+      waitable {
+        new = function()
+          local l = lock.ReadWriteLock()
+          l:acquire_write()
+          return l
+        end,
+        wait = function(l, timeout) return l["acquire_" .. kind](l, timeout) end,
+        wake = function(l)
+          if l._writing then l:release_write() else l:release_read() end
+        end,
+        wakes_all = kind == "read", expired = calm,
+      }
+    end)
+  end
+
+  describe("Barrier wait", function()
+    waitable {
+      new = function() return lock.Barrier(1000) end,
+      wait = function(b, timeout) return b:wait(timeout) end,
+      wake = function(b) b.parties = 1 b:wait() b.parties = 1000 end,
+      wakes_all = true, expired = calm,
+    }
+  end)
+
+  describe("Semaphore", function()
+    it("counts permits", function()
+      local s = green.Semaphore(2)
+      assert.equal(2, s.counter)
+      assert.is_true(s:acquire())
+      assert.is_true(s:ready())
+      assert.is_true(s:acquire(0))
+      assert.is_true(s:locked())
+      assert.is_false(s:acquire(0))
+      assert.is_false(s:wait(0))
+      assert.equal(1, s:release())
+      assert.is_true(s:wait(0))
+      assert.equal(1, s.counter)
+    end)
+
+    it("hands over, so that nobody barges in", function()
+      local s, order, tasks = green.Semaphore(1), {}, {}
+      for _, name in ipairs { "a", "b" } do
+        tasks[#tasks + 1] = green.spawn(function()
+          for _ = 1, 3 do
+            s:acquire()
+            order[#order + 1] = name
+            s:release()
+            green.sleep(0)
+          end
+        end)
+      end
+      local keeper = green.spawn(function()
+        s:acquire()
+        order[#order + 1] = "k"
+        turns(4)
+        s:release()
+        order[#order + 1] = s:acquire(0) and "barged" or "waits"
+      end)
+      green.joinall(tasks)
+      keeper:join()
+      assert.equal("abkwaitsabab", table.concat(order))
+    end)
+
+    it("passes a permit on if its receiver is closed before it runs", function()
+      local s, got = green.Semaphore(0), {}
+      local first = green.spawn(function() s:acquire() got[1] = true end)
+      local second = green.spawn(function() s:acquire() got[2] = true end)
+      turns()
+      s:release()
+      first:close()
+      second:join()
+      assert.same({ nil, true }, got)
+      first = green.spawn(s.acquire, s)
+      turns()
+      s:release()
+      first:close()
+      assert.equal(1, s.counter)
+    end)
+
+    it("keeps a permit with one that is killed after it was handed over", function()
+      local s = green.Semaphore(0)
+      local g = green.spawn(function()
+        local ok = s:acquire()
+        return ok
+      end)
+      turns()
+      s:release()
+      green.kill(g)
+      assert.is_true(g:get())
+      assert.equal(0, s.counter)
+    end)
+
+    it("is held for a block, whichever way that ends", function()
+      local s = green.Semaphore(1)
+      do
+        local _ <close> = s:hold()
+        assert.equal(0, s.counter)
+      end
+      assert.equal(1, s.counter)
+      pcall(function()
+        local _ <close> = s:hold()
+        error "on purpose"
+      end)
+      local g = green.spawn(function()
+        local _ <close> = s:hold()
+        green.sleep(1)
+      end)
+      turns()
+      assert.is_nil(s:hold(0))
+      g:kill()
+      assert.equal(1, s.counter)
+    end)
+
+    it("can be waited for, and links", function()
+      local s, seen = green.Semaphore(0), nil
+      s:rawlink(function(sem) seen = sem end)
+      green.spawn(s.release, s)
+      assert.same({ s }, green.wait { s })
+      assert.equal(s, seen)
+      assert.equal(1, s.counter)
+    end)
+
+    it("refuses misuse, and names itself", function()
+      assert.error_matches(function() green.Semaphore(-1) end, "Semaphore.*0 or more")
+      assert.error_matches(function() green.Semaphore(1.5) end, "Semaphore")
+      assert.error_matches(function() green.Semaphore("1") end, "Semaphore")
+      local b = lock.BoundedSemaphore(1)
+      assert.error_matches(function() b:release() end,
+        "BoundedSemaphore: 1 permit: released too many times")
+      b:acquire()
+      assert.equal(1, b:release())
+      assert.error_matches(function() b:acquire(-1) end, "bad argument #1 to 'acquire'")
+      assert.equal("Semaphore: 3 permits", tostring(green.Semaphore(3)))
+    end)
+
+    it("of none is always free: DummySemaphore", function()
+      local d = lock.DummySemaphore()
+      for _ = 1, 3 do assert.is_true(d:acquire(0)) end
+      assert.equal(1, d:release())
+      assert.is_false(d:locked())
+      assert.is_true(d:ready() and d:wait(0))
+      do local _ <close> = d:hold() end
+      assert.equal("DummySemaphore: always free", tostring(d))
+    end)
+  end)
+
+  describe("RLock", function()
+    it("may be acquired again by its owner alone", function()
+      local l = green.RLock()
+      assert.is_true(l:acquire())
+      assert.is_true(l:acquire(0))
+      local other = green.spawn(function() return l:acquire(0) end)
+      assert.is_false(other:get())
+      l:release()
+      assert.is_true(l:locked())
+      l:release()
+      assert.is_false(l:locked())
+      assert.is_true(green.spawn(function()
+        local ok = l:acquire(0)
+        l:release()
+        return ok
+      end):get())
+    end)
+
+    it("is handed over in the order of arrival", function()
+      local l, order = green.RLock(), {}
+      l:acquire()
+      local waiters = {}
+      for i = 1, 3 do
+        waiters[i] = green.spawn(function()
+          l:acquire()
+          l:acquire()
+          order[#order + 1] = i
+          green.sleep(0)
+          l:release()
+          l:release()
+        end)
+      end
+      turns()
+      l:release()
+      assert.is_true(l:locked())
+      assert.is_false(l:acquire(0))
+      green.joinall(waiters)
+      assert.same({ 1, 2, 3 }, order)
+    end)
+
+    it("is passed on if the one it was handed to is closed", function()
+      local l = green.RLock()
+      l:acquire()
+      local first = green.spawn(l.acquire, l)
+      turns()
+      l:release()
+      first:close()
+      assert.is_false(l:locked())
+    end)
+
+    it("refuses to be released by others, and in a rawlink", function()
+      local l = green.RLock()
+      assert.error_matches(function() l:release() end, "RLock: free: cannot release")
+      l:acquire()
+      local g = green.spawn(l.release, l)
+      local ok, err = pcall(g.get, g)
+      assert.is_false(ok)
+      assert.matches("RLock: held by .*cannot release it", err)
+      l:release()
+      local event, why = green.Event(), nil
+      event:rawlink(function() why = select(2, pcall(l.acquire, l)) end)
+      event:set()
+      assert.matches("RLock: free: only a greenlet", why)
+    end)
+  end)
+
+  describe("Condition", function()
+    it("gives up the lock while it waits, however deep, and has it again", function()
+      local c = green.Condition()
+      local order = {}
+      local g = green.spawn(function()
+        c:acquire()
+        c:acquire()
+        assert.is_true(c:wait())
+        order[#order + 1] = "woken"
+        c:release()
+        assert.is_true(c:locked())
+        c:release()
+      end)
+      turns()
+      c:acquire()
+      c:notify()
+      turns()
+      order[#order + 1] = "released"
+      c:release()
+      g:join()
+      assert.same({ "released", "woken" }, order)
+    end)
+
+    it("has the lock again after a kill, a Timeout and a close", function()
+      local c, held = green.Condition(), {}
+      local function wait()
+        local _ <close> = setmetatable({}, {
+          __close = function() held[#held + 1] = c:locked() end,
+        })
+        local hold <close> = c:hold() -- luacheck: ignore
+        local mine <close> = setmetatable({}, { __close = function() -- luacheck: ignore
+          held[#held + 1] = c.lock._owner == green.current()
+        end })
+        c:wait()
+      end
+      for _, finish in ipairs { "kill", "close" } do
+        held = {}
+        local g = green.spawn(wait)
+        turns()
+        g[finish](g)
+        assert.same({ true, false }, held)
+        assert.is_false(c:locked())
+      end
+      held = {}
+      assert.is_false((green.within(0.001, wait)))
+      assert.same({ true, false }, held)
+    end)
+
+    it("takes the lock again before a second kill is raised", function()
+      local c, errors = green.Condition(), {}
+      local g = green.spawn(function()
+        c:acquire()
+        local ok, err = pcall(c.wait, c)
+        errors = { ok, err, c.lock._owner == green.current() }
+        c:release()
+      end)
+      turns()
+      c:acquire()
+      green.kill(g, "first")
+      turns()
+      green.kill(g, "second")
+      turns()
+      c:release()
+      g:join()
+      assert.same({ false, "first", true }, errors)
+    end)
+
+    it("notifies some, or all, and the next if one is closed", function()
+      local c, order, waiters = green.Condition(green.Semaphore()), {}, {}
+      for i = 1, 5 do
+        waiters[i] = green.spawn(function()
+          local _ <close> = c:hold()
+          c:wait()
+          order[#order + 1] = i
+        end)
+      end
+      turns()
+      c:acquire()
+      c:notify(2)
+      green.spawn(c.release, c) -- it needs the lock for its end
+      waiters[1]:close()
+      turns()
+      assert.same({ 2, 3 }, order)
+      c:acquire()
+      c:notify_all()
+      c:release()
+      green.joinall(waiters)
+      assert.same({ 2, 3, 4, 5 }, order)
+    end)
+
+    it("waits for a predicate", function()
+      local c, n = green.Condition(), 0
+      local g = green.spawn(function()
+        local _ <close> = c:hold()
+        return c:wait_for(function() return n >= 2 and n end)
+      end)
+      for _ = 1, 3 do
+        turns()
+        local _ <close> = c:hold()
+        n = n + 1
+        c:notify()
+      end
+      assert.equal(2, g:get())
+      local _ <close> = c:hold()
+      assert.is_false(c:wait_for(function() return false end, 0.002))
+    end)
+
+    it("refuses to be used without the lock", function()
+      local c = green.Condition()
+      assert.error_matches(function() c:wait() end, "does not hold it")
+      assert.error_matches(function() c:notify() end, "Condition: cannot notify")
+      assert.error_matches(function() c:notify_all() end, "Condition: cannot notify")
+      assert.error_matches(function() c:notify(-1) end, "bad argument")
+      assert.error_matches(function() green.Condition(1) end, "RLock or Semaphore expected")
+    end)
+  end)
+
+  describe("ReadWriteLock", function()
+    it("lets many read, one write, first come first served", function()
+      local l, log, tasks = lock.ReadWriteLock(), {}, {}
+      local function run(kind, name)
+        tasks[#tasks + 1] = green.spawn(function()
+          local _ <close> = l[kind](l)
+          log[#log + 1] = name
+          green.sleep(0)
+          log[#log + 1] = name:lower()
+        end)
+      end
+      run("reading", "A")
+      run("reading", "B")
+      run("writing", "C")
+      run("reading", "D")
+      run("reading", "E")
+      green.joinall(tasks)
+      assert.equal("ABabCcDEde", table.concat(log))
+      assert.is_false(l:locked())
+    end)
+
+    it("lets readers pass when the writer before them leaves", function()
+      for _, leave in ipairs { "kill", "close", "timeout" } do
+        local l = lock.ReadWriteLock()
+        l:acquire_read()
+        local writer = green.spawn(l.acquire_write, l, leave == "timeout" and 0.001 or nil)
+        turns()
+        local reader = green.spawn(l.acquire_read, l)
+        turns()
+        assert.is_false(reader:ready())
+        if leave == "timeout" then writer:join() else writer[leave](writer) end
+        assert.is_true(reader:get())
+        l:release_read()
+        l:release_read()
+        assert.is_false(l:locked())
+      end
+    end)
+
+    it("is passed on if the one it was handed to is closed", function()
+      local l = lock.ReadWriteLock()
+      l:acquire_write()
+      local writer = green.spawn(l.acquire_write, l)
+      local reader = green.spawn(l.acquire_read, l)
+      turns()
+      l:release_write()
+      writer:close()
+      assert.is_true(reader:get())
+      l:release_read()
+      assert.is_false(l:locked())
+    end)
+
+    it("refuses what is not held", function()
+      local l = lock.ReadWriteLock()
+      assert.error_matches(function() l:release_read() end, "ReadWriteLock: free: .*nobody reads")
+      assert.error_matches(function() l:release_write() end, "nobody writes")
+    end)
+  end)
+
+  describe("Barrier", function()
+    it("lets all go when the last has come, round after round", function()
+      local b, log, tasks = lock.Barrier(3), {}, {}
+      for i = 1, 3 do
+        tasks[i] = green.spawn(function()
+          for round = 1, 2 do
+            log[#log + 1] = round
+            local place = b:wait()
+            assert.is_true(place >= 0 and place < 3)
+          end
+        end)
+      end
+      green.joinall(tasks)
+      assert.same({ 1, 1, 1, 2, 2, 2 }, log)
+    end)
+
+    it("does not count who has left", function()
+      local b = lock.Barrier(2)
+      assert.is_false(b:wait(0))
+      assert.is_false(b:wait(0.001))
+      local g = green.spawn(b.wait, b)
+      turns()
+      assert.equal(1, b:n_waiting())
+      g:kill()
+      assert.equal("Barrier: 0 of 2 wait", tostring(b))
+      assert.error_matches(function() lock.Barrier(0) end, "Barrier")
+    end)
+  end)
+
+  it("costs less than five plain method calls each when it is free", function()
+    if support.preset ~= "release" then pending "is for the release build" end
+    local plain = setmetatable({}, { __index = { call = function(self) return self end } })
+    local function best(f)
+      local least = math.huge
+      for _ = 1, 5 do
+        local began = os.clock()
+        f()
+        least = math.min(least, os.clock() - began)
+      end
+      return least
+    end
+    local base = best(function()
+      for _ = 1, 100000 do plain:call() plain:call() end
+    end)
+    for _, l in ipairs { green.Semaphore(), lock.BoundedSemaphore(), green.RLock() } do
+      local took = best(function()
+        for _ = 1, 100000 do l:acquire() l:release() end
+      end)
+      assert.is_true(took < 5 * base, ("%s: %.1f"):format(l, took / base))
+    end
+  end)
+end)
