@@ -1,5 +1,6 @@
 local green = require "greenlua"
 local core = require "greenlua.core"
+local lfs = require "lfs"
 local socket = require "greenlua.socket"
 local select_ = require "greenlua.select"
 local sockets = require "spec.support.sockets"
@@ -198,6 +199,50 @@ describe("greenlua.select", function()
     local peer = assert(server:accept())
     free { client, peer }
     server:close()
+  end)
+
+  -- A pipe that Lua's own library has opened, and its descriptor.
+  local function foreign()
+    local path = os.tmpname()
+    os.remove(path)
+    assert(os.execute("mkfifo " .. path))
+    local file = assert(io.open(path, "r+"))
+    local fd
+    for name in lfs.dir "/proc/self/fd" do
+      if lfs.symlinkattributes("/proc/self/fd/" .. name, "target") == path then
+        fd = tonumber(name)
+      end
+    end
+    os.remove(path)
+    return file, fd
+  end
+
+  it("outlives a descriptor that others close, sooner or later", function()
+    for turns = 1, 3 do
+      local file, fd = foreign()
+      local g = green.spawn(green.select, { fd, a })
+      local h = green.spawn(socket.wait_read, fd)
+      turn(turns)
+      if turns == 3 then green.sleep(0.001) end
+      file:close()
+      if turns < 3 then
+        assert.same({ nil, "closed" }, { h:get() })
+        assert.same({ fd }, (g:get()))
+      else -- the kernel tells nobody: it is seen when something else happens
+        green.sleep(0.002)
+        h:kill()
+        b:send "x"
+        local r = g:get()
+        assert.same({ fd, a }, { r[1], r[2] })
+        a:receive(1)
+      end
+    end
+  end)
+
+  it("is socket.select, too, which takes a negative timeout for none", function()
+    b:send "x"
+    assert.equal(a, (socket.select({ a }, nil, -1))[1])
+    assert.same({ {}, {}, "timeout" }, { socket.select({ b }, nil, 0) })
   end)
 
   it("refuses what has no descriptor", function()
