@@ -26,8 +26,8 @@ end
 
 local sockets = SocketPool.new(2)
 local first, to_first = socket.pair()
-local second = socket.pair()
-local third = socket.pair()
+local second, _ = socket.pair() -- the other ends stay open
+local third, _ = socket.pair()
 
 sockets:add_handler(first)
 sockets:add_handler(second)

@@ -300,21 +300,4 @@ describe("greenlua.event", function()
       assert.equal("AsyncResult: error no", tostring(result))
     end)
   end)
-
-  it("costs less than five plain method calls", function()
-    if support.preset ~= "release" then pending "is for the release build" end
-    local plain = setmetatable({}, { __index = { call = function(self) return self end } })
-    local event = green.Event()
-    event:set()
-    local function time(object, method)
-      local best = math.huge
-      for _ = 1, 5 do
-        local began = os.clock()
-        for _ = 1, 200000 do object[method](object) end
-        best = math.min(best, os.clock() - began)
-      end
-      return best
-    end
-    assert.is_true(time(event, "wait") < 5 * time(plain, "call"))
-  end)
 end)

@@ -1,6 +1,5 @@
 local green = require "greenlua"
 local lock = require "greenlua.lock"
-local support = require "spec.support"
 local waitable = require "spec.support.waitable"
 
 local function turns(n)
@@ -502,28 +501,5 @@ describe("greenlua.lock", function()
       assert.equal("Barrier: 0 of 2 wait", tostring(b))
       assert.error_matches(function() lock.Barrier(0) end, "Barrier")
     end)
-  end)
-
-  it("costs less than five plain method calls each when it is free", function()
-    if support.preset ~= "release" then pending "is for the release build" end
-    local plain = setmetatable({}, { __index = { call = function(self) return self end } })
-    local function best(f)
-      local least = math.huge
-      for _ = 1, 5 do
-        local began = os.clock()
-        f()
-        least = math.min(least, os.clock() - began)
-      end
-      return least
-    end
-    local base = best(function()
-      for _ = 1, 100000 do plain:call() plain:call() end
-    end)
-    for _, l in ipairs { green.Semaphore(), lock.BoundedSemaphore(), green.RLock() } do
-      local took = best(function()
-        for _ = 1, 100000 do l:acquire() l:release() end
-      end)
-      assert.is_true(took < 5 * base, ("%s: %.1f"):format(l, took / base))
-    end
   end)
 end)
