@@ -192,14 +192,20 @@ gr_greenlet *gr_can_block(lua_State *L, gr_state *S, double at) {
   return g;
 }
 
-/* Way 1 or way 2, for a waiter that is parked, or woken already. */
-static int leave(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
-  gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
-  if (L == g->L && lua_isyieldable(L)) return lua_yieldk(L, 0, ctx, k);
+/* Way 2, then the continuation. */
+static inline int set_aside(lua_State *L, gr_state *S, lua_KContext ctx,
+                            lua_KFunction k) {
   S->hub.stack->data = L;
   gr_hub_block(&S->hub);
   S->resumed = L;
   return k(L, LUA_YIELD, ctx);
+}
+
+/* Way 1 or way 2, for a waiter that is parked, or woken already. */
+static int leave(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
+  gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
+  if (L == g->L && lua_isyieldable(L)) return lua_yieldk(L, 0, ctx, k);
+  return set_aside(L, S, ctx, k);
 }
 
 int gr_park(lua_State *L, gr_state *S, const gr_wait *what, bool external,
@@ -209,32 +215,29 @@ int gr_park(lua_State *L, gr_state *S, const gr_wait *what, bool external,
   return leave(L, S, ctx, k);
 }
 
-/* The wait is short, so a C stack costs nothing while there are few of them:
- * two switches of stacks are faster than a yield, which is a longjmp, and a
- * lua_resume, which is a setjmp. */
-int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
-  gr_hub *hub = &S->hub;
+/* The running greenlet is ready again, behind all others. */
+static inline void line_up(gr_hub *hub) {
   gr_waiter *w = hub->current;
   w->values = 0;
   w->what = NULL;
   w->status = GR_WOKEN;
   w->state = GR_READY;
   gr_list_append(&hub->ready, &w->node);
+}
+
+/* The wait is short, so a C stack costs nothing while there are few of them:
+ * two switches of stacks are faster than a yield, which is a longjmp, and a
+ * lua_resume, which is a setjmp. */
+int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
+  gr_hub *hub = &S->hub;
+  line_up(hub);
   if (!hub->nidle && (hub->nstacks >= FAST_STACKS || gr_hub_reserve(hub)))
     return leave(L, S, ctx, k);
-  hub->stack->data = L;
-  gr_hub_block(hub);
-  S->resumed = L;
-  return k(L, LUA_YIELD, ctx);
+  return set_aside(L, S, ctx, k);
 }
 
 void gr_yield_in_place(lua_State *L, gr_state *S) {
-  gr_waiter *w = S->hub.current;
-  w->values = 0;
-  w->what = NULL;
-  w->status = GR_WOKEN;
-  w->state = GR_READY;
-  gr_list_append(&S->hub.ready, &w->node);
+  line_up(&S->hub);
   S->hub.stack->data = L;
   gr_hub_block(&S->hub);
   S->resumed = NULL; /* whose it was has parked since, perhaps */
