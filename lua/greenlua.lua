@@ -59,9 +59,10 @@ local homes = {
   Actor = "actor", Supervisor = "supervisor",
 }
 local modules = {
-  actor = true, context = true, event = true, ["local"] = true, lock = true,
-  pool = true, queue = true, select = true, signal = true, socket = true,
-  supervisor = true, timeout = true, util = true,
+  actor = true, context = true, dns = true, event = true, ["local"] = true,
+  lock = true, monkey = true, pool = true, queue = true, select = true,
+  server = true, signal = true, socket = true, ssl = true, supervisor = true,
+  timeout = true, util = true,
 }
 
 core.policy("loop_exit", function()
