@@ -51,6 +51,9 @@ static void print_help(FILE *to) {
           "  -v            print the versions\n"
           "  -W            show warnings\n"
           "  -E            ignore LUA_INIT, LUA_PATH and LUA_CPATH\n"
+          "  --monkey      make `socket`, `ssl`, `io`, `os` let greenlets run, "
+          "for libraries\n"
+          "                that know of none; before anything else is run\n"
           "  -             the script is on stdin\n"
           "  --            what follows is no option\n"
           "  --help        print this\n"
@@ -152,7 +155,7 @@ static int run_require(lua_State *L, const char *what) {
 
 typedef struct options {
   bool code, prompt, versions, clean; /* -e, -i, -v, -E */
-  bool help, version;
+  bool help, version, monkey;
   const char *bad; /* the option that is wrong */
   int argc;
   int script; /* its index in argv; argc if there is none */
@@ -191,7 +194,11 @@ static bool accept_long(options *o, const char *name) {
     o->help = true;
   else if (!strcmp(name, "version"))
     o->version = true;
-  return o->help || o->version;
+  else if (!strcmp(name, "monkey"))
+    o->monkey = true;
+  else
+    return false;
+  return true;
 }
 
 static void parse_options(options *o, char **argv) {
@@ -300,6 +307,8 @@ static void open_libraries(lua_State *L, const options *o) {
 
 /* What is on the command line, in its order; false after an error. */
 static bool run_all(lua_State *L, char **argv, const options *o) {
+  if (o->monkey && call_module(L, "greenlua.monkey", "patch_all") != LUA_OK)
+    return false;
   if (!o->clean && run_init(L) != LUA_OK) return false;
   if (!run_options(L, argv, o->script)) return false;
   bool script = o->script < o->argc;
