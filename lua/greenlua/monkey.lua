@@ -32,6 +32,7 @@ local KINDS = { "socket", "ssl", "select", "time", "os", "io" }
 
 local patched = {} -- kind -> true
 local fields = {} -- module -> name -> what was there
+local tables = {} -- the same by the tables: two modules may be one
 local modules = {} -- module -> what was loaded in its place; false: nothing
 
 -- Modules that are loaded later ------------------------------------------------
@@ -66,9 +67,11 @@ end
 
 local function change_field(change)
   local module, name = change.module, change.name
-  local of = fields[module] or {}
-  fields[module] = of
-  if of[name] == nil then of[name] = change.table[name] end
+  local before = tables[change.table] or {}
+  tables[change.table] = before
+  fields[module] = fields[module] or {}
+  if before[name] == nil then before[name] = change.table[name] end
+  fields[module][name] = before[name]
   change.table[name] = change.value
 end
 
@@ -103,44 +106,22 @@ function planners.ssl(changes)
   end
 end
 
--- LuaSocket itself, if it stays in use: it was loaded before, or is not to be
--- exchanged as a whole.
+-- LuaSocket itself, as far as it stays in use: it was loaded before, or is not to
+-- be exchanged as a whole.
 local function add_to_luasocket(changes, name, value)
   for _, module in ipairs { "socket", "socket.core" } do
-    if modules[module] then
-      add_field(changes, module, modules[module], name, value)
-    elseif modules[module] == nil and not changes.socket then
-      if package.loaded[module] then
-        add_field(changes, module, package.loaded[module], name, value)
-      else
-        changes.later[#changes.later + 1] = { module, name, value }
-      end
-    elseif modules[module] == nil and package.loaded[module] then
-      add_field(changes, module, package.loaded[module], name, value)
+    local original = modules[module]
+    if original == nil then original = package.loaded[module] end
+    if original then
+      add_field(changes, module, original, name, value)
+    elseif original == nil and not changes.socket then
+      changes.later[#changes.later + 1] = { module, name, value }
     end
   end
-end
-
--- What LuaSocket's objects have read ahead is no event of their descriptors.
-local function select_with_dirty(readers, writers, timeout)
-  local select = require("greenlua.socket").select
-  local dirty = {}
-  for _, object in ipairs(readers or {}) do
-    if type(object) == "userdata" and object:dirty() then dirty[#dirty + 1] = object end
-  end
-  if not dirty[1] then return select(readers, writers, timeout) end
-  local r, w = select(readers, writers, 0)
-  for _, object in ipairs(dirty) do
-    if not r[object] then
-      r[#r + 1] = object
-      r[object] = #r
-    end
-  end
-  return r, w
 end
 
 function planners.select(changes)
-  add_to_luasocket(changes, "select", select_with_dirty)
+  add_to_luasocket(changes, "select", require("greenlua.socket").select)
 end
 
 function planners.time(changes)
@@ -241,7 +222,7 @@ local function carry_out(changes, kinds)
   for _, later in ipairs(changes.later) do
     local module, name, value = table.unpack(later)
     on_load(module, function(loaded)
-      if type(loaded) ~= "table" or loaded[name] == nil or loaded[name] == value then return end
+      if type(loaded) ~= "table" or loaded[name] == nil then return end
       change_field { module = module, name = name, table = loaded, value = value }
     end)
   end
