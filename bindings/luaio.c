@@ -79,8 +79,9 @@ luaio_child *luaio_new_child(lua_State *L) {
 
 /* --- the standard streams ----------------------------------------------- */
 
-/* stdout is a variable, and the process has one of it. */
-static gr_file *volatile process_out;
+/* stdout is a variable, and the process has one of it.  What has once stood in
+ * for it stays: other Lua states may have taken it for theirs. */
+static gr_file *process_out;
 
 /* Reading or writing a regular file, or a device that is no terminal, does not
  * wait for anybody. */
@@ -119,12 +120,19 @@ static void adopt_stdin(lua_State *L, luaio *io) {
 /* The C library's own stdout, so that what C code prints keeps its place. */
 static void adopt_stdout(lua_State *L, luaio *io) {
   luaL_Stream *s = standard(L, 2, stdout);
-  if (io->out || process_out || !s || !may_wait(STDOUT_FILENO)) return;
+  if (!s && process_out) s = standard(L, 2, process_out->f);
+  if (io->out || !s || !may_wait(STDOUT_FILENO)) return;
+  if (process_out && process_out->hub) return; /* another state's */
   fflush(stdout);
-  io->out = stand_in(L, io, stdout, "w");
+  if (process_out) {
+    process_out->before = stdout;
+    gr_file_inherit(process_out, &io->S->hub);
+  } else {
+    process_out = stand_in(L, io, stdout, "w");
+  }
+  io->out = process_out;
   io->out_of = s;
   s->f = stdout = io->out->f;
-  process_out = io->out;
 }
 
 /* adopt(stdin, stdout): from now on they wait without holding others up */
@@ -144,11 +152,9 @@ static void restore(luaio *io) {
     fclose(f);
   }
   if (io->out) {
-    FILE *f = io->out->f;
-    fflush(f);
+    fflush(io->out->f);
     io->out_of->f = stdout = io->out->before;
-    io->out = process_out = NULL;
-    fclose(f);
+    io->out = NULL;
   }
 }
 

@@ -354,6 +354,13 @@ static int seek_file(void *cookie, off64_t *offset, int whence) {
   return -1;
 }
 
+void gr_file_inherit(gr_file *file, gr_hub *hub) {
+  file->hub = hub;
+  file->owner = pthread_self();
+  gr_io_init(&file->reads, hub, file->fd, EV_READ, NULL);
+  gr_io_init(&file->writes, hub, file->fd, EV_WRITE, on_writable);
+}
+
 gr_file *gr_file_open(gr_hub *hub, int fd, const char *mode, bool shared,
                       FILE *before) {
   static const cookie_io_functions_t functions = {read_file, write_file,
@@ -370,13 +377,10 @@ gr_file *gr_file_open(gr_hub *hub, int fd, const char *mode, bool shared,
   }
   file->f->_fileno = fd; /* for fileno(3) */
   file->before = before;
-  file->hub = hub;
-  file->owner = pthread_self();
   file->fd = fd;
   file->shared = file->polled = shared;
-  gr_io_init(&file->reads, hub, fd, EV_READ, NULL);
-  gr_io_init(&file->writes, hub, fd, EV_WRITE, on_writable);
   gr_list_init(&file->drained);
+  gr_file_inherit(file, hub);
   enlist(file);
   return file;
 }

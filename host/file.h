@@ -84,4 +84,7 @@ static inline bool gr_file_pending(const gr_file *file) {
  * goes out first. */
 void gr_file_forget(gr_hub *);
 
+/* Let the caller's hub have a file that a hub has left. */
+void gr_file_inherit(gr_file *, gr_hub *);
+
 #endif

@@ -1,6 +1,7 @@
 -- The functions that stand for those of io and os, one by one; nothing is patched
 -- here. What they return is compared in luaio_differential_spec.lua.
 
+local core = require "greenlua.core"
 local green = require "greenlua"
 local lfs = require "lfs"
 local luaio = require "greenlua.core.luaio"
@@ -324,6 +325,43 @@ describe("greenlua.core.luaio", function()
     green.sleep(0)
     assert.same({ nil, "exit", 5 }, result)
   end)
+
+  -- Only a testing build can let allocations fail.
+  if core.fail_allocation(0) ~= -1 then
+    it("survives the failure of any allocation", function()
+      local function program()
+        local path = os.tmpname()
+        local p, err = popen("cat >" .. path, "w")
+        if p then
+          write(p, ("x"):rep(100000))
+          close(p)
+        end
+        local q = popen "echo one; echo two"
+        if q then
+          for _ in lines(q) do green.sleep(0) end
+          close(q)
+        end
+        execute "true"
+        os.remove(path)
+        return err
+      end
+      local n, left = 0, 0
+      repeat
+        n = n + 1
+        core.fail_allocation(n)
+        local ok, err = pcall(program)
+        left = core.fail_allocation(0)
+        if not ok then assert.matches("not enough memory", tostring(err), 1, true) end
+      until left > 0
+      assert.is_true(n > 10)
+      collectgarbage()
+      collectgarbage()
+      for _ = 1, 2000 do
+        if watched() == 0 then break end
+        green.sleep(0.001)
+      end
+    end)
+  end
 
   it("wraps Lua's own functions alone", function()
     assert.is_nil(luaio.wrap("io.read", function() end))
