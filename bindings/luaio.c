@@ -8,7 +8,7 @@
 
 #include "greenlualib.h"
 
-static const char key; /* of the luaio in the registry */
+static const char key; /* of the luaio in the registry, which keeps it */
 static const char *const child_class = "greenlua.child";
 
 bool luaio_can_wait(lua_State *L, gr_state *S) {
@@ -25,9 +25,10 @@ bool luaio_can_wait(lua_State *L, gr_state *S) {
 int luaio_close_stream(lua_State *L) {
   luaio_stream *s = lua_touserdata(L, 1);
   int failed = fclose(s->lua.f);
-  if (lua_getiuservalue(L, 1, 1) != LUA_TUSERDATA)
-    return luaL_fileresult(L, !failed, NULL);
-  gr_child *c = ((luaio_child *)lua_touserdata(L, -1))->child;
+  lua_getiuservalue(L, 1, 1);
+  luaio_child *owner = lua_touserdata(L, -1);
+  gr_child *c = owner ? owner->child : NULL;
+  if (!c) return luaL_fileresult(L, !failed, NULL);
   gr_child_join(c);
   errno = c->error;
   return luaL_execresult(L, c->error ? -1 : c->status);
@@ -54,10 +55,10 @@ gr_file *luaio_file(lua_State *L, int arg) {
     arg = -1;
   }
   luaL_Stream *lua = luaL_testudata(L, arg, LUA_FILEHANDLE);
-  luaio_stream *s = luaio_to_stream(L, arg);
   if (named) lua_pop(L, 1);
-  if (s) return s->file;
   if (!lua || !lua->closef) return NULL;
+  if (lua->closef == luaio_close_stream)
+    return ((luaio_stream *)(void *)lua)->file;
   return lua == io->in_of ? io->in : lua == io->out_of ? io->out : NULL;
 }
 

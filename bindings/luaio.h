@@ -35,7 +35,7 @@ typedef struct luaio_stream {
 } luaio_stream;
 
 typedef struct luaio_child {
-  gr_child *child; /* NULL: there is none */
+  gr_child *child; /* NULL: there is none, or it has been released */
 } luaio_child;
 
 /* Upvalues of every wrapper. */

@@ -23,10 +23,12 @@ static int child_k(lua_State *L, int status, lua_KContext what) {
   return await_child(L, (const gr_wait *)what);
 }
 
-/* Its owner is at index 1. */
+/* Its owner is at index 1.  In the finalizer of something else it may have been
+ * finalized before, and the child released. */
 static int await_child(lua_State *L, const gr_wait *what) {
   gr_state *S = gr_state_of(L);
   gr_child *c = ((luaio_child *)lua_touserdata(L, 1))->child;
+  if (!c) return luaL_fileresult(L, 1, NULL);
   if (!gr_child_look(c) && !luaio_can_wait(L, S)) gr_child_join(c);
   if (gr_child_look(c)) return push_result(L, c);
   double at =

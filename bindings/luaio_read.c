@@ -5,6 +5,8 @@
 
 #include "luaio.h"
 
+enum { ROUNDS = 16 }; /* of reading for one greenlet before others come */
+
 static const gr_wait read_wait = {.name = "read"};
 
 /* Upvalues of the iterator, besides LUAIO_ORIGINAL, which is file:read. */
@@ -52,6 +54,14 @@ typedef union call {
   lua_KContext ctx;
 } call;
 
+/* Read what is there, and no more than is fair.  Is it worth another call? */
+static bool fetch(lua_State *L, gr_file *file, call c) {
+  size_t from;
+  for (int i = 0; i < ROUNDS && gr_file_fill(file, &from); i++)
+    if (worth_trying(L, file, c.is.first, c.is.nargs, from)) return true;
+  return false;
+}
+
 static int finish_line(lua_State *L, int n);
 static int more_k(lua_State *L, int status, lua_KContext ctx);
 
@@ -86,12 +96,9 @@ static int more_k(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   int how = gr_woken(L, S, ctx, more_k);
   gr_file *file = luaio_file(L, 1);
-  size_t from;
   if (file && how == GR_WOKEN) {
     check_free(L, S, file);
-    if (!gr_file_fill(file, &from) ||
-        !worth_trying(L, file, c.is.first, c.is.nargs, from))
-      return await_more(L, S, file, c);
+    if (!fetch(L, file, c)) return await_more(L, S, file, c);
   }
   return read_once(L, c);
 }

@@ -236,7 +236,7 @@ local function patch(kinds, strict)
   local changes = plan(kinds)
   local found = captured(changes)
   for _, entry in ipairs(found) do entry.message = describe(entry) end
-  if strict and found[1] then error(found[1].message, 3) end
+  if strict and found[1] then error(found[1].message, 2) end -- called by tail calls
   carry_out(changes, kinds)
   for _, entry in ipairs(found) do warn(entry.message) end
   return found
