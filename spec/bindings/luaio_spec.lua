@@ -358,7 +358,7 @@ describe("greenlua.core.luaio", function()
     it("survives the failure of any allocation", function()
       local code, out, err = support.run { "spec/bindings/luaio/fail_each.lua" }
       assert.equal(0, code, err)
-      assert.is_true(tonumber(out) > 30)
+      assert.is_true(tonumber(out) > 10)
     end)
   end
 

@@ -1,6 +1,7 @@
--- Debian's own files of LuaSocket, unmodified, under --monkey, with real servers: as
--- many requests at once in one thread as there are greenlets.
+-- Debian's own files of LuaSocket and LuaSec, unmodified, under --monkey, with real
+-- servers: as many requests at once in one thread as there are greenlets.
 
+local certificates = require "spec.support.certificates"
 local daemon = require "spec.support.daemon"
 local support = require "spec.support"
 
@@ -53,6 +54,29 @@ describe("under --monkey, unmodified", function()
         local _, port = silent:getsockname()
         print((green.within(0.01, fetch, "http://127.0.0.1:" .. port .. "/")))
         print((green.spawn(fetch, arg[1] .. "/file"):get()))]], "http://127.0.0.1:" .. server.port))
+    end)
+  end)
+
+  describe("ssl.https", function()
+    it("fetches many pages at once", function()
+      local authority <close> = certificates.authority()
+      local its, port = authority:issue("localhost", { "localhost" }), daemon.free_port()
+      local _ <close> = daemon.nginx(([[
+        listen 127.0.0.1:%d ssl; ssl_certificate %s; ssl_certificate_key %s;
+        location / { return 200 "this is $request_uri"; }
+      ]]):format(port, its.certificate, its.key))
+      assert.equal("20\n", run([[
+        local green, https = require "greenlua", require "ssl.https"
+        local good, group = 0, green.Group()
+        for i = 1, 20 do
+          group:spawn(function()
+            local body, code = https.request(arg[1] .. i)
+            assert(code == 200 and body == "this is /" .. i, code)
+            good = good + 1
+          end)
+        end
+        group:join(nil, true)
+        print(good)]], ("https://127.0.0.1:%d/"):format(port)))
     end)
   end)
 
