@@ -59,7 +59,9 @@ gr_file *luaio_file(lua_State *L, int arg) {
   if (!lua || !lua->closef) return NULL;
   if (lua->closef == luaio_close_stream)
     return ((luaio_stream *)(void *)lua)->file;
-  return lua == io->in_of ? io->in : lua == io->out_of ? io->out : NULL;
+  for (int side = LUAIO_IN; side <= LUAIO_OUT; side++)
+    if (lua == io->streams[side]) return io->files[side];
+  return NULL;
 }
 
 /* --- children ----------------------------------------------------------- */
@@ -80,9 +82,14 @@ luaio_child *luaio_new_child(lua_State *L) {
 
 /* --- the standard streams ----------------------------------------------- */
 
-/* stdout is a variable, and the process has one of it.  What has once stood in
- * for it stays: other Lua states may have taken it for theirs. */
-static gr_file *process_out;
+/* stdin and stdout are variables, and the process has one of each.  What has
+ * once stood in for them stays: other Lua states may have taken it for theirs.
+ */
+static gr_file *stand_ins[2];
+
+static FILE **variable(int side) {
+  return side == LUAIO_IN ? &stdin : &stdout;
+}
 
 /* Reading or writing a regular file, or a device that is no terminal, does not
  * wait for anybody. */
@@ -110,53 +117,42 @@ static gr_file *stand_in(lua_State *L, luaio *io, FILE *f, const char *mode) {
   return file;
 }
 
-static void adopt_stdin(lua_State *L, luaio *io) {
-  luaL_Stream *s = standard(L, 1, stdin);
-  if (io->in || !s || !may_wait(STDIN_FILENO)) return;
-  io->in = stand_in(L, io, stdin, "r");
-  io->in_of = s;
-  s->f = io->in->f;
-}
-
-/* The C library's own stdout, so that what C code prints keeps its place. */
-static void adopt_stdout(lua_State *L, luaio *io) {
-  luaL_Stream *s = standard(L, 2, stdout);
-  if (!s && process_out) s = standard(L, 2, process_out->f);
-  if (io->out || !s || !may_wait(STDOUT_FILENO)) return;
-  if (process_out && process_out->hub) return; /* another state's */
-  fflush(stdout);
-  if (process_out) {
-    process_out->before = stdout;
-    gr_file_inherit(process_out, &io->S->hub);
+/* The C library's own variables, too: what C code prints keeps its place, and
+ * `dofile()` goes on where `io.read()` has left off. */
+static void adopt_side(lua_State *L, luaio *io, int side) {
+  gr_file **now = &stand_ins[side];
+  FILE **v = variable(side);
+  luaL_Stream *s = standard(L, side + 1, *v);
+  if (!s && *now) s = standard(L, side + 1, (*now)->f);
+  if (io->files[side] || !s || !may_wait(side)) return;
+  if (*now && (*now)->hub) return; /* another state's */
+  if (side == LUAIO_OUT) fflush(*v);
+  if (*now) {
+    (*now)->before = *v;
+    gr_file_inherit(*now, &io->S->hub);
   } else {
-    process_out = stand_in(L, io, stdout, "w");
+    *now = stand_in(L, io, *v, side == LUAIO_IN ? "r" : "w");
   }
-  io->out = process_out;
-  io->out_of = s;
-  s->f = stdout = io->out->f;
+  io->files[side] = *now;
+  io->streams[side] = s;
+  s->f = *v = (*now)->f;
 }
 
 /* adopt(stdin, stdout): from now on they wait without holding others up */
 static int adopt(lua_State *L) {
   luaio *io = luaio_of(L);
   gr_check_open(L, io->S);
-  adopt_stdin(L, io);
-  adopt_stdout(L, io);
+  adopt_side(L, io, LUAIO_IN);
+  adopt_side(L, io, LUAIO_OUT);
   return 0;
 }
 
-static void restore(luaio *io) {
-  if (io->in) {
-    FILE *f = io->in_of->f;
-    io->in_of->f = io->in->before;
-    io->in = NULL;
-    fclose(f);
-  }
-  if (io->out) {
-    fflush(io->out->f);
-    io->out_of->f = stdout = io->out->before;
-    io->out = NULL;
-  }
+static void restore(luaio *io, int side) {
+  gr_file *file = io->files[side];
+  if (!file) return;
+  if (side == LUAIO_OUT) fflush(file->f);
+  io->streams[side]->f = *variable(side) = file->before;
+  io->files[side] = NULL;
 }
 
 /* Before the hub is closed, which was opened before: finalizers run in that
@@ -165,7 +161,8 @@ static int end_luaio(lua_State *L) {
   luaio *io = lua_touserdata(L, 1);
   gr_file_forget(&io->S->hub);
   gr_child_forget(&io->children);
-  restore(io);
+  restore(io, LUAIO_IN);
+  restore(io, LUAIO_OUT);
   return 0;
 }
 

@@ -18,13 +18,15 @@
 #include "file.h"
 #include "state.h"
 
+enum { LUAIO_IN, LUAIO_OUT };
+
 /* One for a Lua state. */
 typedef struct luaio {
   gr_state *S;
   gr_list children;
-  gr_file *in, *out; /* stand for stdin and stdout; NULL: they are as ever */
-  luaL_Stream *in_of, *out_of;
-  lua_CFunction read; /* Lua's file:read */
+  gr_file *files[2]; /* stand for stdin and stdout; NULL: they are as ever */
+  luaL_Stream *streams[2]; /* Lua's objects for them */
+  lua_CFunction read;      /* Lua's file:read */
 } luaio;
 
 /* A file of ours: Lua's own type, with more behind it.  Its user value is the

@@ -171,9 +171,10 @@ int luaio_popen(lua_State *L) {
   lua_settop(L, 1);
   lua_pushstring(L, mode);
   fflush(NULL);
-  if (!io->out || !gr_file_pending(io->out) || !luaio_can_wait(L, S))
+  if (!io->files[LUAIO_OUT] || !gr_file_pending(io->files[LUAIO_OUT]) ||
+      !luaio_can_wait(L, S))
     return popen_now(L);
   gr_greenlet *me = gr_can_block(L, S, INFINITY);
-  gr_list_append(&io->out->drained, &me->w.node);
+  gr_list_append(&io->files[LUAIO_OUT]->drained, &me->w.node);
   return gr_park(L, S, &popen_wait, true, 0, popen_k);
 }

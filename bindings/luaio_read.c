@@ -71,12 +71,25 @@ static int await_more(lua_State *L, gr_state *S, gr_file *file, call c) {
   return gr_park(L, S, &read_wait, true, c.ctx, more_k);
 }
 
+/* The original raises an error of others, which must not be in the midst of an
+ * operation. */
+static bool are_patterns(lua_State *L, call c) {
+  for (int i = c.is.first; i <= c.is.nargs; i++) {
+    if (lua_type(L, i) == LUA_TNUMBER) continue;
+    const char *format = lua_tostring(L, i);
+    if (!format) return false;
+    if (*format == '*') format++;
+    if (!*format || !strchr("nlLa", *format)) return false;
+  }
+  return true;
+}
+
 static int read_once(lua_State *L, call c) {
   gr_state *S = gr_state_of(L);
   gr_file *file = luaio_file(L, 1);
   int n;
   if (file) check_free(L, S, file);
-  if (file && luaio_can_wait(L, S)) {
+  if (file && are_patterns(L, c) && luaio_can_wait(L, S)) {
     gr_file_begin(file);
     n = luaio_call(L);
     if (gr_file_starved(file)) {

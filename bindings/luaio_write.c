@@ -37,5 +37,5 @@ int luaio_write(lua_State *L) {
 int luaio_print(lua_State *L) {
   luaio *io = luaio_of(L);
   int n = luaio_call(L);
-  return luaio_return_written(L, io->out, n);
+  return luaio_return_written(L, io->files[LUAIO_OUT], n);
 }

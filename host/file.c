@@ -75,10 +75,11 @@ static int make_room(gr_file *file, size_t want) {
   return 0;
 }
 
-/* What the stream that we stand for has read before us; or the descriptor. */
+/* What the stream that we stand for has read before us; or the descriptor.  An
+ * unbuffered one leaves to others what it does not need. */
 static ssize_t read_some(gr_file *file, char *to, size_t n) {
   FILE *before = file->before;
-  if (before && unbuffered(before)) n = 1;
+  if (unbuffered(file->f)) n = 1;
   if (before && unread(before)) {
     size_t there = unread(before);
     return (ssize_t)fread(to, 1, there < n ? there : n, before);

@@ -293,6 +293,12 @@ library	socket	library.connect (its upvalue 'socket')
       os.remove(path .. ".err")
     end)
 
+    it("lets dofile() go on in stdin where io.read() has left off", function()
+      local pipe <close> = assert(io.popen(("printf 'one\\nreturn 5' | env -u LD_PRELOAD " ..
+        "timeout 20 %s --monkey -e 'print(io.read(), dofile())'"):format(support.greenlua)))
+      assert.equal("one\t5\n", pipe:read "a")
+    end)
+
     it("flushes at the end, however that comes", function()
       for _, ending in ipairs { "", "os.exit(0)", "os.exit(0, true)", "error()",
           'require "greenlua".shutdown()' } do
