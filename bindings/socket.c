@@ -287,6 +287,7 @@ static int flush(lua_State *L, gr_state *S, grb_socket *s, lua_KContext ctx) {
   if (fd >= 0) {
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     gr_stream_set_fd(st, fd);
+    s->passes = 0;
   }
   return 0;
 }
@@ -444,6 +445,7 @@ int luaopen_greenlua_core_socket(lua_State *L) {
   luaL_newlibtable(L, funcs);
   gr_setfuncs(L, S, funcs);
   gr_setfuncs(L, S, grb_address_funcs);
+  gr_setfuncs(L, S, grb_connect_funcs);
   gr_setfuncs(L, S, grb_ready_funcs);
   open_classes(L, S);
   return 1;

@@ -19,6 +19,7 @@ typedef struct grb_socket {
   int family;        /* AF_UNSPEC as long as it is open */
   uint8_t class;
   bool delays;         /* somebody turned TCP_NODELAY off */
+  uint8_t passes;      /* 1: what it accepts has TCP_NODELAY; 2: it hasn't */
   double block, total; /* of settimeout; negative: none */
   double until[2];     /* the end of the running operation of each side */
   gr_stream stream;
@@ -127,6 +128,7 @@ extern const luaL_Reg grb_option_methods[];  /* options.c */
 extern const luaL_Reg grb_receive_methods[]; /* receive.c */
 extern const luaL_Reg grb_send_methods[];    /* send.c */
 extern const luaL_Reg grb_address_funcs[];
+extern const luaL_Reg grb_connect_funcs[];
 extern const luaL_Reg grb_ready_funcs[]; /* ready.c */
 
 #endif
