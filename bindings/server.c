@@ -113,10 +113,9 @@ static int socket_file(lua_State *L) {
   return 1;
 }
 
-/* set_mode(path or fd, mode) -> true | nil, message */
+/* set_mode(path, mode) -> true | nil, message */
 static int set_mode(lua_State *L) {
   mode_t mode = (mode_t)luaL_checkinteger(L, 2);
-  if (lua_isinteger(L, 1)) return result(L, fchmod(check_fd(L, 1), mode));
   return result(L, chmod(luaL_checkstring(L, 1), mode));
 }
 
