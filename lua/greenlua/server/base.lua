@@ -36,7 +36,7 @@ BaseServer.stop_timeout = 1
 local function refuse(server, name, expected, value, level)
   error(("bad option '%s' to '%s' (%s expected, got %s)"):format(name,
     getmetatable(server).__name, expected,
-    type(value) == "string" and ("%q"):format(value) or tostring(value)), level + 1)
+    type(value) == "string" and ("%q"):format(value) or tostring(value)), level + 2)
 end
 
 local function is_count(value)
@@ -150,7 +150,7 @@ end
 -- @tparam ?Pool|integer pool nil: as many as come
 function BaseServer:set_pool(pool)
   if pool ~= nil and not self._options.pool[2](pool) then
-    refuse(self, "pool", self._options.pool[1], pool, 3)
+    refuse(self, "pool", self._options.pool[1], pool, 1)
   end
   self._limit = math.type(pool) and pool or math.huge
   self.pool = not math.type(pool) and pool or nil

@@ -125,6 +125,7 @@ local function adopt(kind, name, sock, options)
   if name == "datagram" or listens and sock.class and sock.class:find "{server}" then
     return sock
   end
+  if sock.class and sock.class:find "{client}" then return nil, "it is connected" end
   local listening, err = kind.listen(sock, options)
   return listening and sock, err
 end
