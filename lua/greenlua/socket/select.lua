@@ -29,7 +29,7 @@ end
 local function fd_of(object)
   if type(object) == "number" then return math.tointeger(object) or -1 end
   local getfd = object.getfd
-  local fd = getfd and tonumber(getfd(object)) or -1
+  local fd = getfd and tonumber((getfd(object))) or -1
   return fd >= 0 and math.floor(fd) or -1
 end
 
