@@ -2,7 +2,6 @@
 --
 -- @module greenlua.server.datagram
 
-local lock = require "greenlua.lock"
 local waiting = require "greenlua.core.wait"
 local address = require "greenlua.server.address"
 local base = require "greenlua.server.base"
@@ -49,20 +48,18 @@ DatagramServer._options = setmetatable(own, { __index = base.BaseServer._options
 
 function DatagramServer:_set_up(settings)
   self._burst = settings.burst or BURST
-  self._sending = lock.Semaphore(1)
 end
 
 --- Send a datagram from where it listens. Any number of greenlets may.
 -- @tparam string data
 -- @tparam string host or the path of a UNIX socket
 -- @tparam ?integer port
--- @treturn[1] integer 1
+-- @treturn[1] integer its size
 -- @treturn[2] nil
 -- @treturn[2] string message
 function DatagramServer:sendto(data, host, port)
   local sock = self._listener
   if not sock then return nil, "closed" end
-  local _ <close> = self._sending:hold()
   return sock:sendto(data, host, port)
 end
 

@@ -23,7 +23,7 @@ local kinds = {
     class = "server",
   },
   datagram = {
-    inet = sockets.udp4, inet6 = sockets.udp6, unix = sockets.unix_dgram,
+    inet = sockets.udp4, inet6 = sockets.udp6, unix = sockets.unixdgram,
     listen = function() return true end,
     bind = function(sock, ...) return sock:setsockname(...) end,
   },
