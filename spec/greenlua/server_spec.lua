@@ -276,7 +276,7 @@ describe("greenlua.server.StreamServer", function()
     for name, bad in pairs { backlog = 0, reuse_port = 1, pool = "x", max_accept = 0.5,
         handshake_timeout = -1, stop_timeout = 0 / 0, proxy_protocol = { "x" }, tls = 5, mode = "600",
         name = 5 } do
-      refused(("server_spec.lua:%%d+: bad option '%s' to 'StreamServer' %%(.* expected, got "):format(name),
+      refused(("^bad option '%s' to 'StreamServer' %%(.* expected, got "):format(name),
         0, print, { [name] = bad })
     end
     refused("bad option 'pool'", 0, print, { pool = 0 })

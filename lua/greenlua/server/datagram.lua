@@ -50,6 +50,18 @@ function DatagramServer:_set_up(settings)
   self._burst = settings.burst or BURST
 end
 
+-- A socket for both families calls IPv4 addresses by their names in IPv6.
+local MAPPED = "::ffff:"
+
+local function plain(host)
+  return host and host:match "^::ffff:(%d+%.%d+%.%d+%.%d+)$" or host
+end
+
+local function mapped(sock, host)
+  if not host:find "^%d+%.%d+%.%d+%.%d+$" or sock:getfamily() ~= "inet6" then return host end
+  return MAPPED .. host
+end
+
 --- Send a datagram from where it listens. Any number of greenlets may.
 -- @tparam string data
 -- @tparam string host or the path of a UNIX socket
@@ -60,7 +72,7 @@ end
 function DatagramServer:sendto(data, host, port)
   local sock = self._listener
   if not sock then return nil, "closed" end
-  return sock:sendto(data, host, port)
+  return sock:sendto(data, port and mapped(sock, host) or host, port)
 end
 
 local function handle(s)
@@ -70,7 +82,7 @@ end
 
 function DatagramServer:_describe(session)
   session.address = session.address
-    or address.new(session.host or "", math.tointeger(tonumber(session.port)))
+    or address.new(session.host or "", math.tointeger(session.port))
   return base.BaseServer._describe(self, session)
 end
 
@@ -81,7 +93,7 @@ function DatagramServer:_serve(sock, set)
     local data, host, port = sock:receivefrom(LARGEST)
     if data then
       self._delay = nil
-      self:_spawn(set, handle, { data = data, host = host, port = port, set = set,
+      self:_spawn(set, handle, { data = data, host = plain(host), port = port, set = set,
         number = 0, greenlet = false })
       taken = taken + 1
       if taken >= self._burst then
