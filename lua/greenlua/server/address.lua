@@ -18,7 +18,7 @@ end
 
 function Address:__tostring()
   if self.path then return "unix:" .. printable(self.path) end
-  if not self.host then return "?" end
+  if not self.host then return self.label or "?" end
   return (self.host:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(self.host, self.port)
 end
 

@@ -177,7 +177,10 @@ function M.address(at)
   if at.path then return address.new(at.path) end
   if at.host then return address.new(at.host, at.port) end
   if at.socket and at.socket:getfd() >= 0 then return address.of(at.socket) end
-  return address.new "?"
+  local unknown = address.new()
+  unknown.label = at.inherited and "systemd" .. (at.name and ":" .. at.name or "")
+    or at.fd and "descriptor " .. at.fd or "?"
+  return unknown
 end
 
 return M
