@@ -380,7 +380,7 @@ end
 -- @tparam[opt=8192] integer size
 -- @treturn[1] string datagram
 -- @treturn[2] nil
--- @treturn[2] string `"timeout"`, `"connection refused"` (an earlier datagram was), …
+-- @treturn[2] string `"timeout"`, `"connection refused"` (an earlier datagram was) …
 
 --- Receives a datagram and tells whose it is. For unconnected ones.
 -- @function Datagram:receivefrom
