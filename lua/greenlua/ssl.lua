@@ -27,7 +27,8 @@
 -- local socket = require "greenlua.socket"
 --
 -- local ctx = assert(ssl.client { alpn = { "http/1.1" } })
--- local conn <close> = assert(ctx:connect(assert(socket.connect("www.lua.org", 443)), "www.lua.org", 10))
+-- local sock = assert(socket.connect("www.lua.org", 443))
+-- local conn <close> = assert(ctx:connect(sock, "www.lua.org", 10))
 -- conn:send "GET / HTTP/1.0\r\nHost: www.lua.org\r\n\r\n"
 -- print(conn:receive "*a")
 --

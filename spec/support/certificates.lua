@@ -1,4 +1,6 @@
--- Certificates for specs, made by openssl:  local certificates = require "spec.support.certificates"
+-- Certificates for specs, made by openssl:
+--
+--   local certificates = require "spec.support.certificates"
 --
 --   local ca <close> = certificates.authority()
 --   local server = ca:issue("localhost", { "localhost", "127.0.0.1", "::1" })
@@ -27,7 +29,9 @@ local function read(path)
 end
 M.read = read
 
-local function new_key(path) run("openssl ecparam -name prime256v1 -genkey -noout -out " .. path) end
+local function new_key(path)
+  run("openssl ecparam -name prime256v1 -genkey -noout -out " .. path)
+end
 
 local Authority = {}
 Authority.__index = Authority

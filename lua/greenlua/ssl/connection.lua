@@ -53,6 +53,7 @@ end
 -- @treturn[2] string message
 M.handshake = sockets.handshake
 
+--- LuaSec's: true, or false and a message.
 function methods:dohandshake()
   local ok, err = sockets.handshake(self)
   if ok then return true end
@@ -70,6 +71,7 @@ local function check_map(map)
   end
 end
 
+--- LuaSec's: a client's name for the server, or a server's contexts by name.
 function methods:sni(name, strict)
   if not core.server(self) then return core.sni(self, name) end
   check_map(name)
@@ -80,11 +82,12 @@ end
 
 local description = "^(%S+)%s+(%S+)%s+Kx=(%S+)%s+Au=(%S+)%s+Enc=(%S+)%s+Mac=(%S+)"
 
+--- What was agreed on: a table, or one field of it.
 function methods:info(field)
   if not core.open(self) then return nil, "closed" end
   if field == "compression" then return nil end
-  local info, text, protocol, _ = {}, nil, nil, nil
-  text, info.bits, info.algbits, protocol = core.describe(self)
+  local text, bits, algbits, protocol = core.describe(self)
+  local info, _ = { bits = bits, algbits = algbits }, nil
   if text then
     info.cipher, _, info.key, info.authentication, info.encryption, info.mac =
       text:match(description)

@@ -9,6 +9,13 @@ local object = require "greenlua.object"
 
 local M = {}
 
+--- Certificates, trust and terms for connections.
+-- @type Context
+
+--- Is that a Context?
+-- @function Context.is
+-- @param value
+-- @treturn boolean
 local Context = object.class "Context"
 M.Context = Context
 
@@ -185,7 +192,8 @@ local function set_all(context, mode, o)
   for _, name in ipairs(plain) do
     if o[name] then must(name, tostring(o[name]), context[name](context, o[name])) end
   end
-  if o.dhparam then must("dhparam", o.dhparam, context:dhparam(o.dhparam, not is_pem(o.dhparam))) end
+  local dh = o.dhparam
+  if dh then must("dhparam", dh, context:dhparam(dh, not is_pem(dh))) end
   if o.options then must("options", nil, context:options(table.unpack(o.options))) end
   if o.tickets == false then context:options "no_ticket" end
   if o.alpn then must("alpn", nil, context:alpn(M.wire(o.alpn))) end

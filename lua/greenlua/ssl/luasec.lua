@@ -51,6 +51,7 @@ local function check_string(value, position, name)
   end
 end
 
+--- A context for a LuaSec protocol: `"any"`, `"tlsv1_2"` …
 function context.create(protocol)
   check_string(protocol, 1, "create")
   local range = protocols[protocol]
@@ -60,6 +61,7 @@ function context.create(protocol)
   return ctx
 end
 
+--- `"client"` or `"server"`.
 function context.setmode(ctx, mode)
   check_string(mode, 2, "setmode")
   if mode ~= "client" and mode ~= "server" then
@@ -69,24 +71,30 @@ function context.setmode(ctx, mode)
   return true
 end
 
+--- The private key of a file; `password` is a string or a function.
 function context.loadkey(ctx, path, password)
   return told("error loading private key", ctx:key(path, true, password))
 end
 
+--- The certificate of a file, and its chain.
 function context.loadcert(ctx, path)
   return told("error loading certificate", ctx:certificate(path, true))
 end
 
+--- Do the key and the certificate belong together?
 function context.checkkey(ctx) return ctx:checkkey() == true end
 
+--- Files of authorities.
 function context.locations(ctx, file, directory)
   return told("error loading CA locations", ctx:locations(file, directory))
 end
 
+--- Ciphers up to TLS 1.2.
 function context.setcipher(ctx, list)
   return told("error setting cipher list", ctx:ciphers(list))
 end
 
+--- Ciphers of TLS 1.3.
 function context.setciphersuites(ctx, list)
   return told("error setting cipher list", ctx:ciphersuites(list))
 end
@@ -102,6 +110,7 @@ context.setverify = flags "verify"
 context.setoptions = flags "options"
 context.setdepth = flags "depth"
 
+--- The one curve for keys.
 function context.setcurve(ctx, name)
   if not M.config.curves[name] or not ctx:curves(name) then
     return false, ("elliptic curve '%s' not supported"):format(name)
@@ -109,27 +118,34 @@ function context.setcurve(ctx, name)
   return true
 end
 
+--- The curves for keys, the dearest first.
 function context.setcurveslist(ctx, list)
   if ctx:curves(list) then return true end
   return false, ("unknown elliptic curve in \"%s\""):format(list)
 end
 
+--- Parameters for Diffie-Hellman: what `f` returns, in PEM.
 function context.setdhparam(ctx, f)
   local text = f(false, 2048)
   if type(text) == "string" then ctx:dhparam(text, false) end
 end
 
+--- A client's protocols, in wire format.
 function context.setalpn(ctx, wire) return told("error setting ALPN", ctx:alpn(wire)) end
 
+--- A server's function from a client's protocols to its own, in wire format.
 function context.setalpncb(ctx, f)
   ctx:on("alpn", f)
   return true
 end
 
+--- Lets connections use DANE.
 function context.setdane(ctx, ...) return ctx:dane(...) == true end
 
+--- What a server tells before it asks for a key.
 function context.setpskhint(ctx, hint) return ctx:hint(hint) == true end
 
+--- The function that knows pre-shared keys.
 function context.setserverpskcb(ctx, f)
   ctx:on("psk", f)
   core.psk(ctx)
@@ -254,6 +270,7 @@ end
 
 local steps = { load_pairs, set_agreement, set_keys, set_alpn, set_psk }
 
+--- See `greenlua.ssl.newcontext`.
 function M.newcontext(cfg)
   local ctx, problem = context.create(cfg.protocol)
   if not ctx then return nil, problem end
@@ -280,6 +297,7 @@ local function take_descriptor(sock)
   return fd
 end
 
+--- See `greenlua.ssl.wrap`.
 function M.wrap(sock, cfg)
   local ctx, problem = cfg, nil
   if modern.Context.is(cfg) then
