@@ -39,21 +39,10 @@ end
 
 -- The end of a session -----------------------------------------------------------------
 
--- What is between us and a TLS peer may wait, and may be interrupted.
-local function close_both(session)
-  local ok = pcall(session.conn.close, session.conn)
-  if session.raw_conn then session.raw_conn:close() end
-  return ok
-end
-
 local function finish(session)
   local set, number = session.set, session.number
   if not set.live[number] then return end
-  if session.raw_conn then
-    close_both(session)
-  elseif session.conn then
-    session.conn:close()
-  end
+  if session.conn then session.conn:close() end
   set.live[number] = nil
   set.count = set.count - 1
   if session.stops then set.stoppers = set.stoppers - 1 end

@@ -115,10 +115,7 @@ end
 function StreamServer:_prepare()
   local tls = self._settings.tls
   if not tls then return true end
-  local context, err = tls, nil
-  if type(tls) == "table" and not tls.accept then
-    context, err = require("greenlua.ssl").server(tls)
-  end
+  local context, err = require("greenlua.ssl").to_server(tls)
   self._context = context
   if context then return true end
   return nil, "no TLS: " .. tostring(err)
@@ -152,13 +149,12 @@ local function read_header(self, session, deadline)
 end
 
 local function shake_hands(self, session, deadline)
-  local raw = session.conn
-  local conn, err = self._context:accept(raw, math.max(0, deadline - core.now()))
+  local conn, err = self._context:accept(session.conn, math.max(0, deadline - core.now()))
   if not conn then
     self:_warn("tls", ("no TLS handshake with %s: %s"):format(tostring(client_of(session)), err))
     return false
   end
-  session.raw_conn, session.conn = raw, conn
+  session.conn = conn
   return true
 end
 
