@@ -108,7 +108,7 @@ describe("a server behind a proxy", function()
     end, { proxy_protocol = true })
     local out = os.tmpname()
     local done = false
-    os.execute(("{ curl -s -m 5 --haproxy-protocol http://127.0.0.1:%d/; echo $?; } >%s 2>&1 &")
+    os.execute(("{ env -u LD_PRELOAD curl -s -m 5 --haproxy-protocol http://127.0.0.1:%d/; echo $?; } >%s 2>&1 &")
       :format(server.port, out))
     local text
     servers.await(function()
