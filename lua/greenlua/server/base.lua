@@ -152,8 +152,9 @@ function BaseServer:set_pool(pool)
   if pool ~= nil and not self._options.pool[2](pool) then
     refuse(self, "pool", self._options.pool[1], pool, 1)
   end
-  self._limit = math.type(pool) and pool or math.huge
+  self._limit = math.type(pool) and pool or math.maxinteger
   self.pool = not math.type(pool) and pool or nil
+  self._pooled = self.pool ~= nil
 end
 
 --- Does it take no more, because its pool is full, or its limit reached?
@@ -191,8 +192,11 @@ end
 -- The name of a handler that has failed.
 function BaseServer:_describe(session)
   return ("%s on %s, handler of %s"):format(object.label(self), tostring(self.address),
-    tostring(session.address or session.raw and address.decode(session.raw) or "?"))
+    tostring(session.address or self:_address_of(session.extra)))
 end
+
+-- For subclasses: the Address of what their `_serve` gives a session as its extra.
+function BaseServer:_address_of() return "?" end
 
 -- Taking work ------------------------------------------------------------------
 
@@ -203,9 +207,9 @@ function BaseServer:_await_room(set)
 end
 
 -- Begin a handler.
-function BaseServer:_spawn(set, main, session)
-  if self.pool then return set:spawn_in(self.pool, main, session) end
-  return set:spawn(main, session)
+function BaseServer:_spawn(...)
+  if self.pool then return handlers.spawn_in(self.pool, ...) end
+  return handlers.spawn(...)
 end
 
 -- The listener has failed.  What passes is waited for; the rest is raised.

@@ -77,13 +77,12 @@ end
 
 local function handle(s)
   local session <close> = s
-  session.set.server._handle(session.data, session.host, session.port)
+  local from = session.extra
+  session.set.server._handle(from.data, from.host, from.port)
 end
 
-function DatagramServer:_describe(session)
-  session.address = session.address
-    or address.new(session.host or "", math.tointeger(session.port))
-  return base.BaseServer._describe(self, session)
+function DatagramServer:_address_of(from)
+  return address.new(from.host or "", math.tointeger(from.port))
 end
 
 function DatagramServer:_serve(sock, set)
@@ -93,8 +92,7 @@ function DatagramServer:_serve(sock, set)
     local data, host, port = sock:receivefrom(LARGEST)
     if data then
       self._delay = nil
-      self:_spawn(set, handle, { data = data, host = plain(host), port = port, set = set,
-        number = 0, greenlet = false })
+      self:_spawn(set, handle, false, { data = data, host = plain(host), port = port })
       taken = taken + 1
       if taken >= self._burst then
         taken = 0

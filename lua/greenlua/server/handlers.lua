@@ -33,6 +33,7 @@ function M.new(server)
     live = {}, -- number -> session
     stoppers = 0, -- handlers that stop their own server
     stopping = 0, -- calls of `drain`
+    watched = false, -- somebody waits for changes
     changes = waitlist.new "the end of a handler",
   }, Handlers)
 end
@@ -40,9 +41,11 @@ end
 -- The end of a session -----------------------------------------------------------------
 
 local function finish(session)
-  local set, number = session.set, session.number
-  if not set.live[number] then return end
-  if session.conn then session.conn:close() end
+  local number = session.number
+  if number == 0 then return end -- it has
+  session.number = 0
+  local set, conn = session.set, session.conn
+  if conn then conn:close() end
   set.live[number] = nil
   set.count = set.count - 1
   if session.stops then set.stoppers = set.stoppers - 1 end
@@ -51,10 +54,7 @@ end
 
 -- The name costs more than all the rest: only who fails gets one.
 function Session.__close(session, err)
-  if err ~= nil then
-    local name = session.set.server:_describe(session)
-    current().name = name
-  end
+  if err ~= nil then current().name = session.set.server:_describe(session) end
   finish(session)
 end
 
@@ -66,26 +66,31 @@ end
 
 -- The start of one -----------------------------------------------------------------
 
-local function enter(self, session)
-  local number = self.last + 1
-  self.last = number
-  self.count = self.count + 1
-  session.set, session.number = self, number
-  self.live[number] = setmetatable(session, Session)
+local function enter(set, conn, extra)
+  local number = set.last + 1
+  set.last = number
+  set.count = set.count + 1
+  local session = setmetatable({ conn = conn, extra = extra, set = set, number = number,
+    greenlet = false, stops = false }, Session)
+  set.live[number] = session
+  return session
 end
 
---- Serve a connection, or whatever `main(session)` takes from its session, in a
--- greenlet. `main` must have the session in a `<close>` variable.
--- @tparam function main
--- @tparam table session what main needs; its `conn`, if it has one, is closed. It gets
---   the fields `set`, `number` and `greenlet`.
+--- Serve a connection, or something else, in a greenlet.
+-- @function spawn
+-- @tparam Handlers set
+-- @tparam function main is called with the session, which it must have in a `<close>`
+--   variable
+-- @tparam ?socket conn is closed when the session ends; false: there is none
+-- @param extra what else main needs: the session's field of that name
 -- @treturn Greenlet
-function Handlers:spawn(main, session)
-  enter(self, session)
+local function start(set, main, conn, extra)
+  local session = enter(set, conn, extra)
   local g = spawn(main, session)
   session.greenlet = g
   return g
 end
+M.spawn = start
 
 local function give_up(handover)
   if handover.session then finish(handover.session) end
@@ -93,11 +98,13 @@ end
 
 --- The same in a pool, waiting for a slot of it.
 -- @tparam Group pool
+-- @tparam Handlers set
 -- @tparam function main
--- @tparam table session
+-- @tparam ?socket conn
+-- @param extra
 -- @treturn Greenlet
-function Handlers:spawn_in(pool, main, session)
-  enter(self, session)
+function M.spawn_in(pool, set, main, conn, extra)
+  local session = enter(set, conn, extra)
   local handover <close> = setmetatable({ session = session }, { __close = give_up })
   local g = (pool.greenlet_class or greenlet.Greenlet)(main, session)
   session.greenlet = g

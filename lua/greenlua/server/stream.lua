@@ -7,6 +7,7 @@ local core = require "greenlua.core"
 local waiting = require "greenlua.core.wait"
 local address = require "greenlua.server.address"
 local base = require "greenlua.server.base"
+local handlers = require "greenlua.server.handlers"
 local object = require "greenlua.object"
 local proxy_protocol = require "greenlua.server.proxy_protocol"
 
@@ -102,7 +103,7 @@ StreamServer._options = setmetatable(own, { __index = base.BaseServer._options }
 
 function StreamServer:_set_up(settings)
   self.handshake_timeout = settings.handshake_timeout
-  self._max_accept = settings.max_accept or math.huge -- accept itself has a limit
+  self._max_accept = settings.max_accept or math.maxinteger -- accept has a limit of its own
   local proxy = settings.proxy_protocol
   if proxy == true or proxy == "require" then
     self._is_proxy = function() return true end
@@ -124,7 +125,7 @@ end
 -- Before the handler -------------------------------------------------------------------
 
 local function client_of(session)
-  local client = address.decode(session.raw)
+  local client = address.decode(session.extra)
   session.address = client
   return client
 end
@@ -200,19 +201,24 @@ local function accept_failed(self, listener, err, shortage)
   return true
 end
 
+function StreamServer:_address_of(raw) return address.decode(raw) end
+
 function StreamServer:_serve(listener, set)
-  local accept, budget = sockets.accept, self._max_accept
+  local accept, spawn, budget = sockets.accept, handlers.spawn, self._max_accept
   local main, handler, taken = nil, nil, 0
   while true do
-    if set.count >= self._limit or self.pool then self:_await_room(set) end
+    if self._pooled or set.count >= self._limit then self:_await_room(set) end
     local conn, raw, shortage = accept(listener)
     if conn then
       if handler ~= self._handle then
         handler = self._handle
         main = main_for(self)
       end
-      self:_spawn(set, main,
-        { conn = conn, raw = raw, set = set, number = 0, greenlet = false })
+      if self._pooled then
+        self:_spawn(set, main, conn, raw)
+      else
+        spawn(set, main, conn, raw)
+      end
       taken = taken + 1
       if taken >= budget then
         taken = 0
