@@ -190,9 +190,9 @@ function BaseServer:_warn(kind, message)
 end
 
 -- The name of a handler that has failed.
-function BaseServer:_describe(session)
+function BaseServer:_describe(client, extra)
   return ("%s on %s, handler of %s"):format(object.label(self), tostring(self.address),
-    tostring(session.address or self:_address_of(session.extra)))
+    tostring(client or self:_address_of(extra)))
 end
 
 -- For subclasses: the Address of what their `_serve` gives a session as its extra.

@@ -75,10 +75,11 @@ function DatagramServer:sendto(data, host, port)
   return sock:sendto(data, port and mapped(sock, host) or host, port)
 end
 
-local function handle(s)
-  local session <close> = s
-  local from = session.extra
-  session.set.server._handle(from.data, from.host, from.port)
+local function main_for(handle)
+  return function(s, _, from)
+    local session <close> = s -- luacheck: ignore 211
+    handle(from.data, from.host, from.port)
+  end
 end
 
 function DatagramServer:_address_of(from)
@@ -86,13 +87,17 @@ function DatagramServer:_address_of(from)
 end
 
 function DatagramServer:_serve(sock, set)
-  local taken = 0
+  local main, handler, taken = nil, nil, 0
   while true do
     self:_await_room(set)
     local data, host, port = sock:receivefrom(LARGEST)
     if data then
       self._delay = nil
-      self:_spawn(set, handle, false, { data = data, host = plain(host), port = port })
+      if handler ~= self._handle then
+        handler = self._handle
+        main = main_for(handler)
+      end
+      self:_spawn(set, main, false, { data = data, host = plain(host), port = port })
       taken = taken + 1
       if taken >= self._burst then
         taken = 0

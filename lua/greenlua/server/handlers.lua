@@ -16,6 +16,11 @@ local M = {}
 --- How long a handler that has been killed may take before it is closed.
 M.GRACE = 1
 
+-- A session is an array, since one is made for each connection. By name it has
+-- `address`, which its main function may set.
+local CONN <const>, EXTRA <const>, SET <const>, NUMBER <const>, GREENLET <const>, STOPS <const> =
+  1, 2, 3, 4, 5, 6
+
 local Session = {}
 Session.__index = Session
 
@@ -23,7 +28,7 @@ local Handlers = {}
 Handlers.__index = Handlers
 
 --- Make a set.
--- @tparam table server for names: `_describe(session)`
+-- @tparam table server for names: `_describe(address, extra)`
 -- @treturn Handlers `count` is how many there are
 function M.new(server)
   return setmetatable({
@@ -41,20 +46,22 @@ end
 -- The end of a session -----------------------------------------------------------------
 
 local function finish(session)
-  local number = session.number
+  local number = session[NUMBER]
   if number == 0 then return end -- it has
-  session.number = 0
-  local set, conn = session.set, session.conn
+  session[NUMBER] = 0
+  local set, conn = session[SET], session[CONN]
   if conn then conn:close() end
   set.live[number] = nil
   set.count = set.count - 1
-  if session.stops then set.stoppers = set.stoppers - 1 end
+  if session[STOPS] then set.stoppers = set.stoppers - 1 end
   if set.watched then set.changes:wake_all() end
 end
 
 -- The name costs more than all the rest: only who fails gets one.
 function Session.__close(session, err)
-  if err ~= nil then current().name = session.set.server:_describe(session) end
+  if err ~= nil then
+    current().name = session[SET].server:_describe(session.address, session[EXTRA])
+  end
   finish(session)
 end
 
@@ -70,8 +77,7 @@ local function enter(set, conn, extra)
   local number = set.last + 1
   set.last = number
   set.count = set.count + 1
-  local session = setmetatable({ conn = conn, extra = extra, set = set, number = number,
-    greenlet = false, stops = false }, Session)
+  local session = setmetatable({ conn, extra, set, number, false, false }, Session)
   set.live[number] = session
   return session
 end
@@ -79,15 +85,15 @@ end
 --- Serve a connection, or something else, in a greenlet.
 -- @function spawn
 -- @tparam Handlers set
--- @tparam function main is called with the session, which it must have in a `<close>`
+-- @tparam function main `main(session, conn, extra)` must have the session in a `<close>`
 --   variable
 -- @tparam ?socket conn is closed when the session ends; false: there is none
--- @param extra what else main needs: the session's field of that name
+-- @param extra what else main needs
 -- @treturn Greenlet
 local function start(set, main, conn, extra)
   local session = enter(set, conn, extra)
-  local g = spawn(main, session)
-  session.greenlet = g
+  local g = spawn(main, session, conn, extra)
+  session[GREENLET] = g
   return g
 end
 M.spawn = start
@@ -106,8 +112,8 @@ end
 function M.spawn_in(pool, set, main, conn, extra)
   local session = enter(set, conn, extra)
   local handover <close> = setmetatable({ session = session }, { __close = give_up })
-  local g = (pool.greenlet_class or greenlet.Greenlet)(main, session)
-  session.greenlet = g
+  local g = (pool.greenlet_class or greenlet.Greenlet)(main, session, conn, extra)
+  session[GREENLET] = g
   greenlet._own(g, session)
   pool:start(g)
   handover.session = nil
@@ -145,7 +151,7 @@ local function others(self, mine)
   table.sort(numbers)
   for _, number in ipairs(numbers) do
     local session = self.live[number]
-    if not mine or not session.stops then list[#list + 1] = session end
+    if not mine or not session[STOPS] then list[#list + 1] = session end
   end
   return list
 end
@@ -153,7 +159,7 @@ end
 -- One that never ran has no variable that could end its session.
 local function end_each(self, mine, how)
   for _, session in ipairs(others(self, mine)) do
-    local g = session.greenlet
+    local g = session[GREENLET]
     if g ~= current() then
       how(g)
       if g:ready() then finish(session) end
@@ -168,7 +174,7 @@ end
 local function my_session(self)
   local me = current()
   for _, session in pairs(self.live) do
-    if session.greenlet == me then return session end
+    if session[GREENLET] == me then return session end
   end
 end
 
@@ -195,8 +201,8 @@ end
 function Handlers:drain(timeout)
   if self.count == 0 then return true end
   local mine = my_session(self)
-  if mine and not mine.stops then
-    mine.stops = true
+  if mine and not mine[STOPS] then
+    mine[STOPS] = true
     self.stoppers = self.stoppers + 1
   end
   self.stopping = self.stopping + 1

@@ -124,45 +124,39 @@ end
 
 -- Before the handler -------------------------------------------------------------------
 
-local function client_of(session)
-  local client = address.decode(session.extra)
-  session.address = client
-  return client
-end
+local function left(deadline) return math.max(0, deadline - core.now()) end
 
--- false: the connection is not to be served.
-local function read_header(self, session, deadline)
-  local peer = client_of(session)
-  if not self._is_proxy(peer) then return true end
-  local conn = session.conn
-  conn:settimeout(math.max(0, deadline - core.now()), "t")
+-- The Address of the client; nil: the connection is not to be served.
+local function read_header(self, conn, peer, deadline)
+  if not self._is_proxy(peer) then return peer end
+  conn:settimeout(left(deadline), "t")
   local header, err = proxy_protocol.read(conn)
   conn:settimeout(-1, "t")
   if not header then
     self:_warn("proxy", ("no PROXY header from %s: %s"):format(tostring(peer), err))
-    return false
+    return nil
   end
-  local source = header.source
-  local client = source and address.new(source.host or source.path, source.port) or client_of(session)
+  local source = header.source or peer
+  local client = address.new(source.host or source.path, source.port)
   client.proxy, client.peer = header, peer
-  session.address = client
-  return true
+  return client
 end
 
-local function shake_hands(self, session, deadline)
-  local conn, err = self._context:accept(session.conn, math.max(0, deadline - core.now()))
-  if not conn then
-    self:_warn("tls", ("no TLS handshake with %s: %s"):format(tostring(client_of(session)), err))
-    return false
+local function shake_hands(self, conn, peer, deadline)
+  local ok, err = self._context:accept(conn, left(deadline))
+  if not ok then
+    self:_warn("tls", ("no TLS handshake with %s: %s"):format(tostring(peer), err))
   end
-  session.conn = conn
-  return true
+  return ok
 end
 
-local function introduced(self, session)
+-- What comes before the handler, as `read_header`.
+local function introduce(self, conn, peer)
   local deadline = core.now() + self.handshake_timeout
-  return (not self._is_proxy or read_header(self, session, deadline))
-    and (not self._context or shake_hands(self, session, deadline))
+  local client = peer
+  if self._is_proxy then client = read_header(self, conn, peer, deadline) end
+  if client and self._context and not shake_hands(self, conn, client, deadline) then return nil end
+  return client
 end
 
 -- Handling ---------------------------------------------------------------------
@@ -174,21 +168,34 @@ local function wants_address(handle)
   return info.nparams > 1 or info.isvararg
 end
 
-local function handle_plain(s)
-  local session <close> = s
-  session.set.server._handle(session.conn)
+local function plain(handle)
+  return function(s, conn)
+    local session <close> = s -- luacheck: ignore 211
+    handle(conn)
+  end
 end
 
-local function handle(s)
-  local session <close> = s
-  local self = session.set.server
-  if (self._is_proxy or self._context) and not introduced(self, session) then return end
-  self._handle(session.conn, session.address or client_of(session))
+local function addressed(handle)
+  return function(s, conn, raw)
+    local session <close> = s -- luacheck: ignore 211
+    handle(conn, address.decode(raw))
+  end
 end
 
-local function main_for(self)
-  if self._is_proxy or self._context or wants_address(self._handle) then return handle end
-  return handle_plain
+local function introduced(self, handle)
+  return function(s, conn, raw)
+    local session <close> = s
+    local client = introduce(self, conn, address.decode(raw))
+    if not client then return end
+    session.address = client
+    handle(conn, client)
+  end
+end
+
+-- What handlers' greenlets run.
+local function main_for(self, handle)
+  if self._is_proxy or self._context then return introduced(self, handle) end
+  return wants_address(handle) and addressed(handle) or plain(handle)
 end
 
 local function accept_failed(self, listener, err, shortage)
@@ -212,7 +219,7 @@ function StreamServer:_serve(listener, set)
     if conn then
       if handler ~= self._handle then
         handler = self._handle
-        main = main_for(self)
+        main = main_for(self, handler)
       end
       if self._pooled then
         self:_spawn(set, main, conn, raw)
