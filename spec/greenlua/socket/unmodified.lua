@@ -33,7 +33,9 @@ function clients.http(base, count)
   http.TIMEOUT = 20
   local function check(expected_code, expected_body, body, code)
     if code ~= expected_code then error(("%s, not %s"):format(code, expected_code)) end
-    if expected_body and body ~= expected_body then error("a wrong body: " .. tostring(body)) end
+    if expected_body and body ~= expected_body then
+      error("a wrong body: " .. tostring(body))
+    end
   end
   local whole = http.request(base .. "file.txt")
   many(count, function(i)
