@@ -67,7 +67,8 @@ function clients.smtp(server, count)
       server = host, port = port,
       source = smtp.message {
         headers = { subject = "message " .. i },
-        body = { { body = "text of " .. i }, { headers = { ["content-transfer-encoding"] = "BASE64" },
+        body = { { body = "text of " .. i }, {
+          headers = { ["content-transfer-encoding"] = "BASE64" },
           body = ltn12.source.chain(ltn12.source.string(("x"):rep(1000)),
             ltn12.filter.chain(mime.encode "base64", mime.wrap())) } },
       },
