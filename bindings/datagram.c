@@ -140,14 +140,12 @@ static int send_failed(lua_State *L, int err) {
 }
 
 /* The address that 3 and 4 mean, which nobody is asked for; or a message. */
-static const char *numeric(lua_State *L, grb_socket *s,
-                           struct grb_address *a) {
+static const char *numeric(lua_State *L, grb_socket *s, struct grb_address *a) {
   struct addrinfo hints = {.ai_family = s->family,
                            .ai_socktype = SOCK_DGRAM,
                            .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
   struct addrinfo *list = NULL;
-  int err =
-      getaddrinfo(lua_tostring(L, 3), lua_tostring(L, 4), &hints, &list);
+  int err = getaddrinfo(lua_tostring(L, 3), lua_tostring(L, 4), &hints, &list);
   if (err) return gai_strerror(err);
   a->len = list->ai_addrlen;
   memcpy(&a->addr, list->ai_addr, a->len);

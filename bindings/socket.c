@@ -362,9 +362,11 @@ const luaL_Reg grb_stats_methods[] = {
 
 int luaopen_greenlua_core_socket(lua_State *L) {
   static const luaL_Reg funcs[] = {
-      {"tcp", tcp},          {"tcp4", tcp4}, {"tcp6", tcp6},
-      {"unix", unix_stream}, {"pair", pair}, {"fromfd", from_fd},
-      {"gettime", get_time}, {"gethostname", host_name}, {NULL, NULL}};
+      {"tcp", tcp},          {"tcp4", tcp4},
+      {"tcp6", tcp6},        {"unix", unix_stream},
+      {"pair", pair},        {"fromfd", from_fd},
+      {"gettime", get_time}, {"gethostname", host_name},
+      {NULL, NULL}};
   gr_state *S = gr_state_open(L);
   if (gr_streams_open(&S->hub)) return luaL_error(L, "not enough memory");
   luaL_newlibtable(L, funcs);

@@ -117,11 +117,11 @@ local reads = {
     if not data then return m:failed(sock, err, partial, plain) end
     same(m:take(last), data .. delimiter)
   end,
-  function(m, sock, random) -- misuse takes nothing
+  function(_, sock, random) -- misuse takes nothing
     local bad = ({ "*n", -1, "", {}, true, 0 / 0 })[random(6)]
     if pcall(sock.receive, sock, bad) then error("a bad pattern was taken", 0) end
   end,
-  function(m, sock, random) sock:settimeout(({ 0, 0.0002, nil })[random(3)]) end,
+  function(_, sock, random) sock:settimeout(({ 0, 0.0002, nil })[random(3)]) end,
   function(m, sock, random) -- a kill or a Timeout takes nothing
     local ways = { { 1 << 30 }, { "*a" }, {}, { 20000 } }
     local way = ways[random(4)]

@@ -33,7 +33,9 @@ function clients.http(base, count)
   http.TIMEOUT = 20
   local function check(expected_code, expected_body, body, code)
     if code ~= expected_code then error(("%s, not %s"):format(code, expected_code)) end
-    if expected_body and body ~= expected_body then error("a wrong body: " .. tostring(body)) end
+    if expected_body and body ~= expected_body then
+      error("a wrong body: " .. tostring(body))
+    end
   end
   local whole = http.request(base .. "file.txt")
   many(count, function(i)
@@ -65,7 +67,8 @@ function clients.smtp(server, count)
       server = host, port = port,
       source = smtp.message {
         headers = { subject = "message " .. i },
-        body = { { body = "text of " .. i }, { headers = { ["content-transfer-encoding"] = "BASE64" },
+        body = { { body = "text of " .. i }, {
+          headers = { ["content-transfer-encoding"] = "BASE64" },
           body = ltn12.source.chain(ltn12.source.string(("x"):rep(1000)),
             ltn12.filter.chain(mime.encode "base64", mime.wrap())) } },
       },
