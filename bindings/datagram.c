@@ -140,14 +140,12 @@ static int send_failed(lua_State *L, int err) {
 }
 
 /* The address that 3 and 4 mean, which nobody is asked for; or a message. */
-static const char *numeric(lua_State *L, grb_socket *s,
-                           struct grb_address *a) {
+static const char *numeric(lua_State *L, grb_socket *s, struct grb_address *a) {
   struct addrinfo hints = {.ai_family = s->family,
                            .ai_socktype = SOCK_DGRAM,
                            .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
   struct addrinfo *list = NULL;
-  int err =
-      getaddrinfo(lua_tostring(L, 3), lua_tostring(L, 4), &hints, &list);
+  int err = getaddrinfo(lua_tostring(L, 3), lua_tostring(L, 4), &hints, &list);
   if (err) return gai_strerror(err);
   a->len = list->ai_addrlen;
   memcpy(&a->addr, list->ai_addr, a->len);
@@ -264,8 +262,11 @@ static int fail_with(lua_State *L) { /* the message is on top of the stack */
   return 2;
 }
 
-static int connect_to(lua_State *L, grb_socket *s, const grb_addresses *list) {
+static int connect_to(lua_State *L, gr_state *S, grb_socket *s,
+                      grb_addresses *list) {
   int err = EADDRNOTAVAIL;
+  (void)S;
+  if (!list) return fail_with(L);
   for (int i = 0; i < list->count; i++) {
     const struct grb_address *a = &list->at[i];
     err = grb_have_fd(s, a->addr.ss_family);
@@ -293,9 +294,9 @@ static int set_peer_name(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_DATAGRAM);
   const char *host = luaL_checkstring(L, 2);
   if (!strcmp(host, "*")) return disconnect(L, s);
-  const char *port = luaL_checkstring(L, 3);
-  grb_addresses *list = grb_resolve(L, host, port, s->family, false);
-  return list ? connect_to(L, s, list) : fail_with(L);
+  luaL_checkstring(L, 3);
+  grb_begin(s, GRB_WRITE);
+  return grb_resolve(L, gr_state_of(L), s, false, connect_to);
 }
 
 /* setsockname(host, port) -> 1 | nil, message */
@@ -311,7 +312,8 @@ static int connect_path(lua_State *L) {
   grb_addresses *list =
       lua_newuserdatauv(L, sizeof *list + sizeof *list->at, 0);
   list->count = 1;
-  if (grb_unix_address(path, len, list->at)) return connect_to(L, s, list);
+  if (grb_unix_address(path, len, list->at))
+    return connect_to(L, gr_state_of(L), s, list);
   lua_pushliteral(L, "path too long");
   return fail_with(L);
 }

@@ -120,6 +120,16 @@ static int new_resolver(lua_State *L) {
   return 1;
 }
 
+/* use([resolver]): it is the system's from now on; nil: what that was */
+static int use(lua_State *L) {
+  gr_state *S = gr_state_of(L);
+  gr_check_open(L, S);
+  gr_resolver *r = lua_isnoneornil(L, RESOLVER) ? NULL : check(L, S);
+  luaL_argcheck(L, !r || r->hub, 1, "the resolver is closed");
+  gr_resolver_use(&S->hub, r);
+  return 0;
+}
+
 /* is_server(text) -> can it stand in a list of servers? */
 static int is_server(lua_State *L) {
   size_t len;
@@ -275,11 +285,12 @@ static int hosts_name(lua_State *L) {
 int luaopen_greenlua_core_dns(lua_State *L) {
   static const luaL_Reg meta[] = {{"__gc", free_resolver}, {NULL, NULL}};
   static const luaL_Reg funcs[] = {
-      {"new", new_resolver},      {"close", close_resolver},
-      {"clear", clear},           {"stats", stats},
-      {"is_server", is_server},   {"lookup", lookup},
-      {"query", query},           {"search", search},
-      {"hosts_name", hosts_name}, {NULL, NULL}};
+      {"new", new_resolver}, {"close", close_resolver},
+      {"clear", clear},      {"stats", stats},
+      {"use", use},          {"is_server", is_server},
+      {"lookup", lookup},    {"query", query},
+      {"search", search},    {"hosts_name", hosts_name},
+      {NULL, NULL}};
   gr_state *S = gr_state_open(L);
   luaL_newmetatable(L, class_name);
   luaL_setfuncs(L, meta, 0);

@@ -31,6 +31,7 @@ static void push_metatable(lua_State *L) {
 
 static void wake(gr_resolving *x) {
   gr_waiter *w = x->waiter;
+  x->ended = true;
   if (w && w->state == GR_PARKED && w->turn == x->turn)
     gr_wake(x->hub, w, GR_WOKEN);
 }

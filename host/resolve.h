@@ -8,7 +8,8 @@
  *     return gr_park(L, S, &some_wait, true, ctx, k);
  *
  * What is pushed is a to-be-closed value: however the call ends, the lookup
- * ends with it.  In `k`, GR_WOKEN says that the answer is there. */
+ * ends with it.  In `k`, GR_WOKEN says that the answer is there
+ * (if nothing else could wake it: `ended`). */
 #ifndef GR_RESOLVE_H
 #define GR_RESOLVE_H
 
@@ -21,6 +22,7 @@ typedef struct gr_resolving {
   gr_resolver *resolver; /* NULL: closed */
   gr_hub *hub;
   gr_waiter *waiter;
+  bool ended;    /* the answer is there */
   uint32_t turn; /* of its waits: the one for us */
 } gr_resolving;
 
