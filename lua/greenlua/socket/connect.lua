@@ -194,13 +194,11 @@ local default_context
 
 -- The context that `tls` means.
 local function context_of(tls)
+  if tls ~= true and (type(tls) ~= "table" or tls.connect) then return tls end
   local ssl = require "greenlua.ssl"
-  if tls == true then
-    default_context = default_context or ssl.client {}
-    return default_context
-  end
-  if type(tls) == "table" and not tls.connect then return ssl.client(tls) end
-  return tls
+  if tls ~= true then return ssl.client(tls) end
+  default_context = default_context or ssl.client {}
+  return default_context
 end
 
 local function connect(options, deadline)
