@@ -27,7 +27,7 @@ end
 
 local function start_once(port, settings)
   local pipe = assert(io.popen(([[
-    exec 2>&1; dnsmasq --keep-in-foreground --port=%d --conf-file=/dev/null --no-resolv --no-hosts \
+    exec 2>&1; env -u LD_PRELOAD dnsmasq --keep-in-foreground --port=%d --conf-file=/dev/null --no-resolv --no-hosts \
       --no-poll --listen-address=127.0.0.1,::1 --bind-interfaces --pid-file= --user= \
       --log-facility=/dev/null %s >/dev/null & echo $!]]):format(port, settings)))
   local pid = pipe:read "n"
