@@ -262,8 +262,11 @@ static int fail_with(lua_State *L) { /* the message is on top of the stack */
   return 2;
 }
 
-static int connect_to(lua_State *L, grb_socket *s, const grb_addresses *list) {
+static int connect_to(lua_State *L, gr_state *S, grb_socket *s,
+                      grb_addresses *list) {
   int err = EADDRNOTAVAIL;
+  (void)S;
+  if (!list) return fail_with(L);
   for (int i = 0; i < list->count; i++) {
     const struct grb_address *a = &list->at[i];
     err = grb_have_fd(s, a->addr.ss_family);
@@ -291,9 +294,9 @@ static int set_peer_name(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_DATAGRAM);
   const char *host = luaL_checkstring(L, 2);
   if (!strcmp(host, "*")) return disconnect(L, s);
-  const char *port = luaL_checkstring(L, 3);
-  grb_addresses *list = grb_resolve(L, host, port, s->family, false);
-  return list ? connect_to(L, s, list) : fail_with(L);
+  luaL_checkstring(L, 3);
+  grb_begin(s, GRB_WRITE);
+  return grb_resolve(L, gr_state_of(L), s, false, connect_to);
 }
 
 /* setsockname(host, port) -> 1 | nil, message */
@@ -309,7 +312,8 @@ static int connect_path(lua_State *L) {
   grb_addresses *list =
       lua_newuserdatauv(L, sizeof *list + sizeof *list->at, 0);
   list->count = 1;
-  if (grb_unix_address(path, len, list->at)) return connect_to(L, s, list);
+  if (grb_unix_address(path, len, list->at))
+    return connect_to(L, gr_state_of(L), s, list);
   lua_pushliteral(L, "path too long");
   return fail_with(L);
 }

@@ -16,6 +16,7 @@ static const luaL_Reg in_c[] = {
     {"greenlua.core.signal", luaopen_greenlua_core_signal},
     {"greenlua.core.socket", luaopen_greenlua_core_socket},
     {"greenlua.core.ssl", luaopen_greenlua_core_ssl},
+    {"greenlua.core.dns", luaopen_greenlua_core_dns},
     {NULL, NULL}};
 
 /* Push the loader of an embedded module. */

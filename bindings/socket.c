@@ -224,7 +224,9 @@ static int from_fd(lua_State *L) {
 }
 
 static int close_socket(lua_State *L) {
-  gr_stream_close(&grb_check(L, GRB_ANY)->stream);
+  grb_socket *s = grb_check(L, GRB_ANY);
+  grb_stop_resolving(s);
+  gr_stream_close(&s->stream);
   lua_pushinteger(L, 1);
   return 1;
 }
@@ -371,7 +373,6 @@ int luaopen_greenlua_core_socket(lua_State *L) {
   if (gr_streams_open(&S->hub)) return luaL_error(L, "not enough memory");
   luaL_newlibtable(L, funcs);
   gr_setfuncs(L, S, funcs);
-  gr_setfuncs(L, S, grb_address_funcs);
   gr_setfuncs(L, S, grb_connect_funcs);
   gr_setfuncs(L, S, grb_datagram_funcs);
   gr_setfuncs(L, S, grb_filter_funcs);

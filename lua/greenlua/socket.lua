@@ -140,7 +140,7 @@ end
 -- @treturn[2] string `"address already in use"`, `"permission denied"` …
 function socket.bind(host, port, backlog)
   if host == "*" then host = "0.0.0.0" end
-  local addresses, err = core.resolve(host)
+  local addresses, err = require("greenlua.core.dns").lookup(nil, host)
   if not addresses then return nil, err end
   for _, address in ipairs(addresses) do
     local sock
@@ -152,12 +152,11 @@ end
 
 local families = { unspec = core.tcp, inet = core.tcp4, inet6 = core.tcp6 }
 
-local function connect(host, port, local_host, local_port, family, timeout)
+local function connect(host, port, local_host, local_port, family)
   local create = families[family or "unspec"]
   if not create then error(("bad family '%s' to 'connect'"):format(family), 3) end
   local sock, err = create()
   if not sock then return nil, err end
-  sock:settimeout(timeout)
   local ok = true
   if local_host then ok, err = sock:bind(local_host, local_port or 0) end
   if ok then ok, err = sock:connect(host, port) end
@@ -165,15 +164,14 @@ local function connect(host, port, local_host, local_port, family, timeout)
     sock:close()
     return nil, err
   end
-  sock:settimeout()
   return sock
 end
 
 --- Connects to the first address of a host that answers.
 -- @usage local conn <close> = assert(socket.connect("localhost", 8080))
 -- @usage local conn <close> = assert(socket.connect { host = "::1", port = 8080, timeout = 2 })
--- @tparam string|table host or a table with `host`, `port`, `timeout` (seconds for
---   each address), `local_host`, `local_port` and `family`
+-- @tparam string|table host or a table of options, with which it races IPv6 and
+--   IPv4, and can speak TLS: see `greenlua.socket.connect`
 -- @tparam number|string port
 -- @tparam[opt] string local_host to connect from
 -- @tparam[opt] number|string local_port
@@ -184,8 +182,7 @@ end
 --   `"host or service not provided, or not known"` …
 function socket.connect(host, port, local_host, local_port, family)
   if type(host) ~= "table" then return connect(host, port, local_host, local_port, family) end
-  local o = host
-  return connect(o.host, o.port, o.local_host, o.local_port, o.family, o.timeout)
+  return require("greenlua.socket.connect").connect(host)
 end
 
 --- As `connect`, over IPv4 only.

@@ -18,8 +18,12 @@ local M = {}
 -- which handlers run; what to do with what it listens on, a subclass says:
 --
 -- * `_kind`: `"stream"` or `"datagram"`.
--- * `_serve(listener, handlers)`: takes work from the listener until that is closed;
---   runs in a greenlet of the server's own.
+-- * `_serve(listener, handlers)`: takes work from the listener until `self._listener` is
+--   another one, or none; runs in a greenlet of the server's own. It calls
+--   `self:_await_room(handlers)`, which parks while the server is full, and
+--   `self:_spawn(handlers, main, conn, extra)` to have `main(session, conn, extra)` run in a
+--   greenlet: main has `session` in a `<close>` variable, whose end closes `conn` (or false).
+-- * `_options`: names and tests of its options, if it has more; `_set_up(options)` is given them.
 --
 -- Fields, read-only: `started` (it accepts), `closed` (it has nothing to listen on),
 -- `address` (an Address: the real one once it has started), `host`, `port`, `path`,
@@ -259,6 +263,10 @@ end
 -- @treturn[2] string `"cannot listen on …: address already in use"` …
 function BaseServer:start()
   if self.started then return true end
+  if not self._serve then
+    error(("%s cannot be started: it does not say how it serves (derive from StreamServer?)")
+      :format(getmetatable(self).__name), 2)
+  end
   local ok, err = self:_prepare()
   if not ok then return nil, err end
   local sock

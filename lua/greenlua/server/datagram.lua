@@ -22,6 +22,11 @@ local M = {}
 local DatagramServer = object.class("DatagramServer", base.BaseServer)
 M.DatagramServer = DatagramServer
 
+--- Is it a DatagramServer, or of a subclass?
+-- @function DatagramServer.is
+-- @param value
+-- @treturn boolean
+
 DatagramServer._kind = "datagram"
 
 local LARGEST = 65535 -- bytes of a datagram

@@ -3,6 +3,7 @@
 -- @module greenlua.server.listener
 
 local native = require "greenlua.core.server"
+local names = require "greenlua.core.dns"
 local sockets = require "greenlua.core.socket"
 local address = require "greenlua.server.address"
 local systemd = require "greenlua.server.systemd"
@@ -63,7 +64,7 @@ local function open_host(kind, at, options)
   local host, port = at.host, at.port
   if host == "" then return open_dual(kind, port, options) end
   if host == "*" then host = "0.0.0.0" end
-  local addresses, err = sockets.resolve(host)
+  local addresses, err = names.lookup(nil, host)
   for _, a in ipairs(addresses or {}) do
     local sock
     sock, err = open(kind, a.family == "inet6" and "inet6" or "inet", a.addr, port, options)

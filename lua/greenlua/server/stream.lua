@@ -40,6 +40,11 @@ M.StreamServer = StreamServer
 
 StreamServer._kind = "stream"
 
+--- Is it a StreamServer, or of a subclass?
+-- @function StreamServer.is
+-- @param value
+-- @treturn boolean
+
 -- Options --------------------------------------------------------------------------
 
 -- The seconds for what comes before the handler: a PROXY header, a TLS handshake.
@@ -49,6 +54,8 @@ local function is_time(value)
   return type(value) == "number" and value > 0
 end
 
+local always = { [true] = true, require = true } -- proxy_protocol: whoever comes
+
 local own = {
   max_accept = { "a number of connections", function(v)
     return math.type(v) == "integer" and v > 0
@@ -57,8 +64,8 @@ local own = {
   tls = { "a table of ssl.server's options, or a Context", function(v)
     return type(v) == "table" or type(v) == "userdata"
   end },
-  proxy_protocol = { 'true, "require", or a list of addresses and networks', function(v)
-    return v == true or v == "require" or (type(v) == "table" and address.networks(v) ~= nil)
+  proxy_protocol = { "true, or a list of addresses and networks", function(v)
+    return always[v] or (type(v) == "table" and address.networks(v) ~= nil)
   end },
 }
 StreamServer._options = setmetatable(own, { __index = base.BaseServer._options })
@@ -105,7 +112,7 @@ function StreamServer:_set_up(settings)
   self.handshake_timeout = settings.handshake_timeout
   self._max_accept = settings.max_accept or math.maxinteger -- accept has a limit of its own
   local proxy = settings.proxy_protocol
-  if proxy == true or proxy == "require" then
+  if always[proxy] then
     self._is_proxy = function() return true end
   elseif proxy then
     self._is_proxy = address.networks(proxy)
