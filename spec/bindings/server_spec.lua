@@ -51,7 +51,8 @@ describe("greenlua.core.socket.accept", function()
     local fd = other:detach()
     local master = assert(socket.fromfd(fd))
     assert(master:listen())
-    local client <close> = assert(socket.connect("127.0.0.1", (select(2, master:getsockname())))) -- luacheck: ignore
+    local _, port = master:getsockname()
+    local client <close> = assert(socket.connect("127.0.0.1", port)) -- luacheck: ignore 211
     local conn <close> = assert(master:accept())
     assert.is_true(conn:getoption "tcp-nodelay")
     master:close()
@@ -94,7 +95,8 @@ describe("greenlua.core.server", function()
     assert.same({ "\0a\0", n = 1 }, table.pack(core.decode "\1\0\0a\0"))
     local mapped = string.pack("=I2>I2I4", 10, 80, 0) .. ("\0"):rep(10) .. "\255\255\1\2\3\4"
     assert.same({ "1.2.3.4", 80, n = 2 }, table.pack(core.decode(mapped)))
-    local scoped = string.pack("=I2>I2I4", 10, 80, 0) .. "\xfe\x80" .. ("\0"):rep(13) .. "\1" .. string.pack("=I4", 1)
+    local scoped = string.pack("=I2>I2I4", 10, 80, 0) .. "\xfe\x80" .. ("\0"):rep(13) .. "\1"
+      .. string.pack("=I4", 1)
     assert.same({ "fe80::1%lo", 80, n = 2 }, table.pack(core.decode(scoped)))
     assert.equal(1, select("#", core.decode(("x"):rep(1000))))
   end)

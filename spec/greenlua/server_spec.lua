@@ -50,7 +50,8 @@ describe("greenlua.server.StreamServer", function()
   end)
 
   it("serves one family where an address says so", function()
-    for at, works in pairs { ["*:0"] = "127.0.0.1", ["[::1]:0"] = "::1", ["127.0.0.1:0"] = "127.0.0.1",
+    for at, works in pairs { ["*:0"] = "127.0.0.1", ["[::1]:0"] = "::1",
+      ["127.0.0.1:0"] = "127.0.0.1",
         ["[::]:0"] = "::1" } do
       local fails = works == "::1" and "127.0.0.1" or "::1"
       local server <close> = stream(function(conn) conn:send "ok" end, { at = at })
@@ -75,7 +76,8 @@ describe("greenlua.server.StreamServer", function()
 
   it("serves abstract UNIX sockets", function()
     local name = ("\0greenlua %s"):format(path())
-    local server <close> = stream(function(conn, a) conn:send(tostring(a)) end, { at = { path = name } })
+    local server <close> = stream(function(conn, a) conn:send(tostring(a)) end,
+      { at = { path = name } })
     assert.equal("unix:", read_all(server))
     assert.matches("^StreamServer on unix:@greenlua", tostring(server))
   end)
@@ -138,7 +140,8 @@ describe("greenlua.server.StreamServer", function()
     local closed = assert(socket.tcp4())
     closed:close()
     assert.matches("closed$", select(2, StreamServer(closed, print):start()))
-    assert.matches("^cannot listen on 192.0.2.1:80: ", select(2, StreamServer("192.0.2.1:80", print):start()))
+    assert.matches("^cannot listen on 192.0.2.1:80: ", select(2, StreamServer("192.0.2.1:80",
+      print):start()))
     assert.matches("^cannot listen on no.such.host.invalid:80: host or service",
       select(2, StreamServer("no.such.host.invalid:80", print):start()))
   end)
@@ -146,10 +149,9 @@ describe("greenlua.server.StreamServer", function()
   it("says that a port is taken", function()
     local first <close> = stream(print)
     local second = StreamServer({ "127.0.0.1", first.port }, print)
-    assert.same({ nil, ("cannot listen on 127.0.0.1:%d: address already in use"):format(first.port) },
-      { second:start() })
-    assert.same({ nil, ("cannot listen on 127.0.0.1:%d: address already in use"):format(first.port) },
-      { second:serve_forever() })
+    local taken = ("cannot listen on 127.0.0.1:%d: address already in use"):format(first.port)
+    assert.same({ nil, taken }, { second:start() })
+    assert.same({ nil, taken }, { second:serve_forever() })
     assert.is_false(second.started)
     local both <close> = stream(print, { at = 0 })
     assert.matches("in use", select(2, StreamServer(both.port, print):start()))
@@ -233,13 +235,15 @@ describe("greenlua.server.StreamServer", function()
     assert(server:start())
     local conn <close> = connect(server)
     assert.equal("HELLO!127.0.0.1", ask(conn, "hello"))
-    assert.is_true(Upper.is(server) and StreamServer.is(server) and green.server.BaseServer.is(server))
+    assert.is_true(Upper.is(server) and StreamServer.is(server)
+      and green.server.BaseServer.is(server))
     assert.is_false(Upper.is(StreamServer(0, print)))
     assert.matches('^Upper "loud" on 127.0.0.1:%d+: listens, %d running$', tostring(server))
   end)
 
   it("takes anything callable, and another one later", function()
-    local server <close> = stream(setmetatable({}, { __call = function(_, conn, a) conn:send(a.host) end }))
+    local server <close> = stream(setmetatable({}, { __call = function(_, conn,
+      a) conn:send(a.host) end }))
     assert.equal("127.0.0.1", read_all(server))
     server:set_handle(function(conn) conn:send "second" end)
     assert.equal("second", read_all(server))
@@ -271,10 +275,12 @@ describe("greenlua.server.StreamServer", function()
       assert.error_matches(function() StreamServer(table.unpack(args, 1, args.n)) end, pattern)
     end
     refused("bad argument #2 to 'StreamServer' %(function or callable expected, got nil", 0)
-    refused("bad argument #3 to 'StreamServer' %(a table of options expected, got number", 0, print, 5)
+    refused("bad argument #3 to 'StreamServer' %(a table of options expected, got number", 0, print,
+      5)
     refused("unknown option 'blacklog' to 'StreamServer'", 0, print, { blacklog = 5 })
     for name, bad in pairs { backlog = 0, reuse_port = 1, pool = "x", max_accept = 0.5,
-        handshake_timeout = -1, stop_timeout = 0 / 0, proxy_protocol = { "x" }, tls = 5, mode = "600",
+        handshake_timeout = -1, stop_timeout = 0 / 0, proxy_protocol = { "x" }, tls = 5,
+          mode = "600",
         name = 5 } do
       refused(("^bad option '%s' to 'StreamServer' %%(.* expected, got "):format(name),
         0, print, { [name] = bad })
@@ -303,9 +309,45 @@ describe("greenlua.server.StreamServer", function()
     assert.equal("first", ask(a, "x"))
   end)
 
+  it("is derived from, to serve in another way", function()
+    local BaseServer = green.server.BaseServer
+    assert.error_matches(function() BaseServer(0, print):start() end,
+      "BaseServer cannot be started: it does not say how it serves")
+    -- It greets by itself, and has handlers for what follows.
+    local Greeter = BaseServer:extend "Greeter"
+    Greeter._kind = "stream"
+    Greeter._options = setmetatable({ greeting = { "a string", function(v)
+      return type(v) == "string"
+    end } }, { __index = BaseServer._options })
+    function Greeter:_set_up(options) self.greeting = options.greeting end
+    function Greeter:_serve(listener, handlers)
+      local function main(s, conn, n)
+        local session <close> = s -- luacheck: ignore 211
+        self._handle(conn, n)
+      end
+      local n = 0
+      while self._listener == listener do
+        self:_await_room(handlers)
+        local conn = listener:accept()
+        if conn then
+          n = n + 1
+          conn:send(self.greeting)
+          self:_spawn(handlers, main, conn, n)
+        end
+      end
+    end
+    local server <close> = Greeter("127.0.0.1:0", function(conn, n) conn:send(n .. "\n") end,
+      { greeting = "hello, ", pool = 1 })
+    assert(server:start())
+    for i = 1, 3 do assert.equal(("hello, %d\n"):format(i), read_all(server)) end
+    assert.is_true(server:stop())
+    assert.error_matches(function() Greeter(0, print, { greeting = 5 }) end, "option 'greeting'")
+  end)
+
   it("works in main and under a C boundary #main", function()
     local server <close> = stream(function(conn)
-      for _ = 1, 3 do conn:send((("x"):gsub("x", function() return (conn:receive()) end)) .. "\n") end
+      for _ = 1, 3 do conn:send((("x"):gsub("x", function() return (conn:receive()) end))
+        .. "\n") end
     end)
     local conn <close> = connect(server)
     for i = 1, 3 do assert.equal("l" .. i, ask(conn, "l" .. i)) end

@@ -112,6 +112,7 @@ function BaseServer:_init(at, handle, options)
   self.stop_timeout = self._settings.stop_timeout
   self:set_pool(self._settings.pool)
   self.started, self.closed = false, not self._at.socket
+  self._epoch = 0 -- of opening and closing
   publish(self, listener.address(self._at))
   self:_set_up(self._settings)
 end
@@ -241,11 +242,16 @@ local function open(self)
   if self._spent then
     return nil, "it cannot start again: what it was given to listen on is closed"
   end
+  local epoch = self._epoch
   local sock, err, identity = listener.open(self._kind, self._at, self._settings)
   if not sock then return nil, err end
+  if self._epoch ~= epoch then -- a name was looked for, which takes its time
+    sock:close()
+    return self._listener, "it was closed meanwhile"
+  end
   local at = self._at
   self._spent = not (at.host or at.path)
-  self._listener, self._file = sock, identity
+  self._listener, self._file, self._epoch = sock, identity, epoch + 1
   if at.path and sock then
     publish(self, address.new(at.path))
   else
@@ -274,6 +280,7 @@ function BaseServer:start()
   if not sock then
     return nil, ("cannot listen on %s: %s"):format(tostring(self.address), err)
   end
+  if self.started then return true end
   self.started, self.closed = true, false
   self.handlers = handlers.new(self)
   self._acceptor = core.spawn(serve, self, sock, self.handlers)
@@ -288,6 +295,7 @@ function BaseServer:_prepare() return true end
 local function release(self)
   local sock, acceptor = self._listener or self._at.socket, self._acceptor
   self._listener, self._acceptor = nil, nil
+  self._epoch = self._epoch + 1
   self.started, self.closed = false, true
   if acceptor and acceptor ~= core.current() then greenlet.kill(acceptor) end
   return sock

@@ -27,7 +27,8 @@ end
 
 describe("greenlua.server.DatagramServer", function()
   it("handles each datagram, and answers from where it listens", function()
-    for at, host in pairs { ["127.0.0.1:0"] = "127.0.0.1", ["[::1]:0"] = "::1", [":0"] = "127.0.0.1", ["0"] = "::1" } do
+    for at, host in pairs { ["127.0.0.1:0"] = "127.0.0.1", ["[::1]:0"] = "::1",
+      [":0"] = "127.0.0.1", ["0"] = "::1" } do
       local server <close> = start(at)
       local sock <close> = client(server, host)
       for _, data in ipairs { "a", "", "x\0y", ("z"):rep(60000) } do
@@ -145,23 +146,28 @@ describe("greenlua.server.DatagramServer", function()
     sock:close()
     local ok, err = g:get()
     assert.is_false(ok)
-    assert.matches("^DatagramServer can listen no more on 127.0.0.1:%d+: its socket was closed", err)
+    assert.matches("^DatagramServer can listen no more on 127.0.0.1:%d+: its socket was closed",
+      err)
   end)
 
   it("refuses sockets and options of another kind", function()
     local stream <close> = assert(socket.bind("127.0.0.1", 0))
-    assert.matches("a stream socket cannot be served as datagram$", select(2, DatagramServer(stream, print):start()))
+    assert.matches("a stream socket cannot be served as datagram$", select(2, DatagramServer(stream,
+      print):start()))
     local udp <close> = assert(socket.udp4())
     assert.matches("a datagram socket cannot be served as stream$",
       select(2, green.server.StreamServer(udp, print):start()))
-    assert.error_matches(function() DatagramServer(0, print, { tls = {} }) end, "unknown option 'tls'")
-    assert.error_matches(function() DatagramServer(0, print, { burst = 0 }) end, "bad option 'burst'")
+    assert.error_matches(function() DatagramServer(0, print, { tls = {} }) end,
+      "unknown option 'tls'")
+    assert.error_matches(function() DatagramServer(0, print, { burst = 0 }) end,
+      "bad option 'burst'")
   end)
 
   it("shares a port with others that do", function()
     local first <close> = start("127.0.0.1:0", nil, { reuse_port = true })
     local second <close> = start({ "127.0.0.1", first.port }, nil, { reuse_port = true })
     assert.equal(first.port, second.port)
-    assert.matches("address already in use", select(2, DatagramServer({ "127.0.0.1", first.port }, print):start()))
+    assert.matches("address already in use", select(2, DatagramServer({ "127.0.0.1", first.port },
+      print):start()))
   end)
 end)

@@ -26,7 +26,8 @@ local function close_all(conns)
 end
 
 describe("a server under load", function()
-  for what, pool in pairs { ["a limit"] = function() return 3 end, ["a pool"] = function() return green.Pool(3) end } do
+  for what, pool in pairs { ["a limit"] = function() return 3 end,
+    ["a pool"] = function() return green.Pool(3) end } do
     it("accepts no more than " .. what .. " allows, and goes on as handlers end", function()
       local running, most = 0, 0
       local server <close> = stream(function(conn)
@@ -159,6 +160,7 @@ describe("a server under load", function()
     assert.same({ "served 1", "served all" }, said)
     assert.equal(1, #warned, table.concat(warned, "\n"))
     assert.matches(
-      "Z StreamServer on 127.0.0.1:%d+: cannot accept: Too many open files; connections wait$", warned[1])
+      "Z StreamServer on 127.0.0.1:%d+: cannot accept: Too many open files; connections wait$",
+        warned[1])
   end)
 end)

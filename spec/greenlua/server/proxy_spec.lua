@@ -1,6 +1,5 @@
 local green = require "greenlua"
 local servers = require "spec.support.servers"
-local socket = require "greenlua.socket"
 
 local connect, stream = servers.connect, servers.stream
 
@@ -46,8 +45,10 @@ describe("a server behind a proxy", function()
     assert.matches("^127.0.0.1:%d+ nil none PROXY UNKNOWN\n$", answer(server, "PROXY UNKNOWN\r\n"))
     local at = os.tmpname() .. ".sock"
     for _, unix in ipairs { true, false } do
-      local there <close> = stream(tell, { at = { path = at }, proxy_protocol = { unix and "unix" or "::1" } })
-      assert.equal(unix and "1.2.3.4:1 nil 1 hi\n" or "unix: nil none PROXY TCP4 1.2.3.4 1.2.3.4 1 1\n",
+      local there <close> = stream(tell, { at = { path = at }, proxy_protocol = { unix and "unix"
+        or "::1" } })
+      assert.equal(unix and "1.2.3.4:1 nil 1 hi\n"
+        or "unix: nil none PROXY TCP4 1.2.3.4 1.2.3.4 1 1\n",
         answer(there, "PROXY TCP4 1.2.3.4 1.2.3.4 1 1\r\nhi\n"))
     end
   end)
@@ -55,7 +56,8 @@ describe("a server behind a proxy", function()
   it("closes what has no right header, and warns now and then", function()
     local server <close> = stream(function() error "it must not run" end, { proxy_protocol = true })
     local warnings = servers.warnings(server)
-    for _, text in ipairs { "GET / HTTP/1.1\r\n\r\n", "PROXY TCP4 x y 1 2\r\n", V2 .. "\x31\0\0\0" } do
+    for _, text in ipairs { "GET / HTTP/1.1\r\n\r\n", "PROXY TCP4 x y 1 2\r\n", V2
+      .. "\x31\0\0\0" } do
       assert.is_not_equal("hi", answer(server, text))
     end
     local conn = connect(server)
@@ -104,12 +106,12 @@ describe("a server behind a proxy", function()
     local server <close> = stream(function(conn, address)
       repeat local line = conn:receive() until line == "" or not line
       local body = tostring(address) .. "\n"
-      conn:send(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"):format(#body, body))
+      conn:send { "HTTP/1.1 200 OK\r\nContent-Length: ", #body, "\r\n\r\n", body }
     end, { proxy_protocol = true })
     local out = os.tmpname()
     local done = false
-    os.execute(("{ env -u LD_PRELOAD curl -s -m 5 --haproxy-protocol http://127.0.0.1:%d/; echo $?; } >%s 2>&1 &")
-      :format(server.port, out))
+    local command = "curl -s -m 5 --haproxy-protocol http://127.0.0.1:" .. server.port
+    os.execute(("{ env -u LD_PRELOAD %s; echo $?; } >%s 2>&1 &"):format(command, out))
     local text
     servers.await(function()
       green.sleep(0.005)
@@ -136,6 +138,7 @@ describe("a server behind a proxy", function()
       conn:close()
     end
     servers.await(function() return #server == 0 end)
-    assert.equal("1.2.3.4:1 127.0.0.1 1 hi\n", answer(server, "PROXY TCP4 1.2.3.4 1.2.3.4 1 1\r\nhi\n"))
+    assert.equal("1.2.3.4:1 127.0.0.1 1 hi\n", answer(server,
+      "PROXY TCP4 1.2.3.4 1.2.3.4 1 1\r\nhi\n"))
   end)
 end)

@@ -11,7 +11,8 @@ local function descriptors()
   local list = {}
   local pipe = io.popen "ls -l /proc/self/fd"
   for line in pipe:lines() do
-    list[#list + 1] = line:match "(%d+) %->" and line:match "(%d+ %->.*)$":gsub(" %->.*socket.*", " socket")
+    list[#list + 1] = line:match "(%d+) %->" and line:match "(%d+ %->.*)$":gsub(" %->.*socket.*",
+      " socket")
       :gsub(" %->.*", "")
   end
   pipe:close()
@@ -22,7 +23,8 @@ local function handle(label)
   return function(conn)
     local line = conn:receive()
     if line == "environment" then
-      line = ("%s %s %s"):format(os.getenv "LISTEN_FDS", os.getenv "LISTEN_PID", os.getenv "NOTIFY_SOCKET")
+      line = ("%s %s %s"):format(os.getenv "LISTEN_FDS", os.getenv "LISTEN_PID",
+        os.getenv "NOTIFY_SOCKET")
     elseif line == "descriptors" then
       line = descriptors()
     elseif line == "stop" then

@@ -213,7 +213,8 @@ describe("StreamServer:stop", function()
     local server <close> = StreamServer(0, print)
     for _, bad in ipairs { -1, 0 / 0, "soon", {}, true } do
       assert.error_matches(function() server:stop(bad) end, "bad argument #1 to 'stop'")
-      assert.error_matches(function() server:serve_forever(bad) end, "bad argument #1 to 'serve_forever'")
+      assert.error_matches(function() server:serve_forever(bad) end,
+        "bad argument #1 to 'serve_forever'")
     end
   end)
 
@@ -272,7 +273,7 @@ describe("StreamServer:stop", function()
 
   it("resets what waits in the backlog", function()
     local server <close> = stream(function(conn) conn:receive() end, { pool = 1 })
-    local first <close> = connect(server)
+    local first <close> = connect(server) -- luacheck: ignore 211
     local second = connect(server)
     servers.await(function() return #server == 1 end)
     server:stop(0)
@@ -289,7 +290,7 @@ describe("StreamServer:serve_forever", function()
       local server = StreamServer("127.0.0.1:0", servers.echo)
       local g = green.spawn(server.serve_forever, server, 0.002)
       servers.await(function() return server.started end)
-      local conn <close> = connect(server)
+      local conn <close> = connect(server) -- luacheck: ignore 211
       servers.await(function() return #server == 1 end)
       green.spawn(server[method], server, 0.002)
       assert.is_true(g:get())
@@ -339,7 +340,8 @@ describe("StreamServer:serve_forever", function()
     listener:close()
     local ok, err = g:get()
     assert.is_false(ok)
-    assert.matches("^StreamServer can listen no more on 127.0.0.1:%d+: its socket was closed by somebody else$", err)
+    assert.matches("^StreamServer can listen no more on 127.0.0.1:%d+: "
+      .. "its socket was closed by somebody else$", err)
     assert.same({ false, true }, { server.started, server.closed })
   end)
 

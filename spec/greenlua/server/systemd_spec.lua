@@ -46,8 +46,8 @@ describe("socket activation", function()
   it("serves what systemd-socket-activate passes", function()
     local stem = os.tmpname()
     local a, b = stem .. ".a", stem .. ".b"
-    local output = background(("env -u LD_PRELOAD systemd-socket-activate -l %s -l %s --fdname=first:second "
-      .. "-E PATH %s %s second"):format(a, b, support.greenlua, SERVICE))
+    local output = background(("env -u LD_PRELOAD systemd-socket-activate -l %s -l %s "
+      .. "--fdname=first:second -E PATH %s %s second"):format(a, b, support.greenlua, SERVICE))
     assert.equal("second: hello", ask(b, "hello"))
     assert.equal("any: hello", ask(a, "hello"))
     assert.equal("any: nil nil nil", ask(a, "environment"))
@@ -69,8 +69,8 @@ describe("socket activation", function()
     manager:settimeout(10)
     local core = require "greenlua.core.server"
     for _, sock in ipairs { tcp, udp } do assert(core.set_inheritable(sock:getfd(), true)) end
-    local output = background(("env -u LD_PRELOAD NOTIFY_SOCKET=%s LISTEN_FDS=2 sh -c 'export LISTEN_PID=$$; "
-      .. "exec \"$@\" 3<&%d 4<&%d' sh %s %s -")
+    local output = background(("env -u LD_PRELOAD NOTIFY_SOCKET=%s LISTEN_FDS=2 "
+      .. "sh -c 'export LISTEN_PID=$$; exec \"$@\" 3<&%d 4<&%d' sh %s %s -")
       :format(notify, tcp:getfd(), udp:getfd(), support.greenlua, SERVICE))
     tcp:close()
     udp:close()

@@ -104,7 +104,8 @@ describe("a server with TLS", function()
   end)
 
   it("does not wait for a handshake for ever, nor does anybody for it", function()
-    local server <close> = stream(function(conn) conn:send "ok" end, options { handshake_timeout = 0.05 })
+    local server <close> = stream(function(conn) conn:send "ok" end,
+      options { handshake_timeout = 0.05 })
     servers.warnings(server)
     local silent <close> = connect(server)
     silent:settimeout(10)
