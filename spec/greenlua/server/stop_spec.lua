@@ -316,12 +316,12 @@ describe("StreamServer:serve_forever", function()
     for _, timeout in ipairs { false, true } do
       local server = StreamServer("127.0.0.1:0", servers.echo)
       local g = green.spawn(function()
-        local timer <close> = timeout and green.Timeout(0.01) or nil -- luacheck: ignore
+        local timer <close> = timeout and green.Timeout(0.05) or nil -- luacheck: ignore
         return pcall(server.serve_forever, server, 0)
       end)
       servers.await(function() return server.started end)
       local conn <close> = connect(server)
-      servers.await(function() return #server == 1 end)
+      servers.await(function() return #server == 1 or g:ready() end)
       if not timeout then green.kill(g) end
       local ok, err = g:get()
       assert.is_false(ok)
