@@ -2,6 +2,7 @@ local green = require "greenlua"
 local lfs = require "lfs"
 local servers = require "spec.support.servers"
 local socket = require "greenlua.socket"
+local support = require "spec.support"
 
 local StreamServer = green.server.StreamServer
 local connect, stream = servers.connect, servers.stream
@@ -287,6 +288,7 @@ describe("greenlua.server.StreamServer", function()
     end
     refused("bad option 'pool'", 0, print, { pool = 0 })
     refused("bad option 'proxy_protocol'", 0, print, { proxy_protocol = false })
+    refused('got "1.2.3"%)$', 0, print, { proxy_protocol = { "::1", "1.2.3" } })
   end)
 
   it("gives its descriptor to another server, backlog and all", function()
@@ -307,6 +309,66 @@ describe("greenlua.server.StreamServer", function()
     assert.equal(fd, second:fileno())
     assert.equal("second", (b:receive()))
     assert.equal("first", ask(a, "x"))
+  end)
+
+  it("hands its descriptor to a new process, and no connection is lost", function()
+    local server = stream(function(conn)
+      conn:send "old\n"
+      conn:receive()
+    end, { pool = 1 })
+    local a <close> = connect(server)
+    assert.equal("old", (a:receive()))
+    local b <close> = connect(server) -- in the backlog
+    local fd = server:fileno(true)
+    local child <close> = support.start { "-e", ([[
+      local green = require "greenlua"
+      local server
+      server = green.server.StreamServer({ fd = %d }, function(conn)
+        conn:send "new\n"
+        server:close()
+      end)
+      assert(server:start())
+      print "ready"
+      io.stdout:flush()
+      assert(server:serve_forever())
+    ]]):format(fd) }
+    server:fileno(false)
+    servers.await(function()
+      green.sleep(0.005)
+      return child:output() == "ready\n"
+    end)
+    local stop = green.spawn(server.stop, server, 5)
+    b:settimeout(10)
+    assert.equal("new", (b:receive()))
+    a:send "bye\n"
+    assert.is_true(stop:get())
+    servers.await(function()
+      green.sleep(0.005)
+      return not child:running()
+    end)
+    assert.same({ "ready\n", "" }, { child:output() })
+  end)
+
+  it("ends quietly with its program, handlers and all", function()
+    for _, how in ipairs { "os.exit(0, true)", "green.shutdown()", "return" } do
+      for _, pool in ipairs { "nil", "green.Pool(5)" } do
+        local code, out, err = support.run { "-e", ([[
+          local green, socket = require "greenlua", require "greenlua.socket"
+          local closed = { __close = function() print "closed" end }
+          local server = green.server.StreamServer("127.0.0.1:0", function(conn)
+            local _ <close> = setmetatable({}, closed)
+            conn:receive()
+          end, { pool = %s })
+          assert(server:start())
+          local conn = assert(socket.connect("127.0.0.1", server.port))
+          while #server < 1 do green.sleep(0) end
+          green.sleep(0)
+          if %q == "return" then server:stop(0) end
+          %s
+        ]]):format(pool, how, how) }
+        assert.same({ 0, "closed\n", "" }, { code, out, err })
+      end
+    end
   end)
 
   it("is derived from, to serve in another way", function()

@@ -77,7 +77,8 @@ local function check_options(self, options, level)
       error(("unknown option '%s' to '%s'"):format(tostring(name), getmetatable(self).__name),
         level + 1)
     end
-    if not rule[2](value) then refuse(self, name, rule[1], value, level) end
+    local ok, wrong = rule[2](value)
+    if not ok then refuse(self, name, rule[1], wrong == nil and value or wrong, level) end
   end
   return options
 end
@@ -160,6 +161,7 @@ function BaseServer:set_pool(pool)
   self._limit = math.type(pool) and pool or math.maxinteger
   self.pool = not math.type(pool) and pool or nil
   self._pooled = self.pool ~= nil
+  if self.handlers then self.handlers:changed() end
 end
 
 --- Does it take no more, because its pool is full, or its limit reached?
@@ -207,7 +209,7 @@ function BaseServer:_address_of() return "?" end
 
 -- Wait until a handler may begin.
 function BaseServer:_await_room(set)
-  if set.count >= self._limit then set:await_room(self._limit) end
+  if set.count >= self._limit then set:await_room() end
   if self.pool then self.pool:wait_available() end
 end
 
@@ -224,7 +226,10 @@ function BaseServer:_failed(err)
       err == "closed" and "its socket was closed by somebody else" or err), 0)
   end
   self:_warn(err, err)
-  self._delay = math.min((self._delay or 0.005) * 2, 1)
+  local now = core.now()
+  if now > (self._trouble or 0) then self._delay = 0.005 end
+  self._delay = math.min(self._delay * 2, 1)
+  self._trouble = now + 2 * self._delay + 1 -- it goes on if it fails again before
   waiting.sleep(self._delay)
 end
 
@@ -252,7 +257,7 @@ local function open(self)
   local at = self._at
   self._spent = not (at.host or at.path)
   self._listener, self._file, self._epoch = sock, identity, epoch + 1
-  if at.path and sock then
+  if at.path then
     publish(self, address.new(at.path))
   else
     publish(self, address.of(sock))
@@ -334,11 +339,8 @@ BaseServer.__close = function(self) self:stop() end
 local function end_serving(guard)
   local self, set = guard.server, guard.set
   systemd.notify "STOPPING=1"
-  if set.stopping > 0 and self.handlers == set then
-    set:join() -- who stops it says how long it takes
-  elseif self.handlers == set then
-    self:stop(guard.timeout)
-  end
+  set:join() -- who stops it says how long it takes
+  if self.handlers == set then self:stop(guard.timeout) end
 end
 
 --- Start, and serve until the server is stopped, by `stop` or `close` in another

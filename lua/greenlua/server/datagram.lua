@@ -97,7 +97,6 @@ function DatagramServer:_serve(sock, set)
     self:_await_room(set)
     local data, host, port = sock:receivefrom(LARGEST)
     if data then
-      self._delay = nil
       if handler ~= self._handle then
         handler = self._handle
         main = main_for(handler)

@@ -130,10 +130,14 @@ local function await_change(self, deadline)
   return (self.changes:wait(left))
 end
 
---- Wait until there are fewer than so many.
--- @tparam integer limit
-function Handlers:await_room(limit)
-  while self.count >= limit do await_change(self) end
+--- Wait until there are fewer than the server allows.
+function Handlers:await_room()
+  while self.count >= self.server._limit do await_change(self) end
+end
+
+--- Have those look again who wait.
+function Handlers:changed()
+  if self.watched then self.changes:wake_all() end
 end
 
 -- Wait until only those are left that wait themselves; false: the time ran out.
@@ -156,14 +160,13 @@ local function others(self, mine)
   return list
 end
 
--- One that never ran has no variable that could end its session.
+-- One that never ran has no variable that could end its session; for one that memory
+-- was too short for there is no greenlet.
 local function end_each(self, mine, how)
   for _, session in ipairs(others(self, mine)) do
     local g = session[GREENLET]
-    if g ~= current() then
-      how(g)
-      if g:ready() then finish(session) end
-    end
+    if g and g ~= current() then how(g) end
+    if not g or g:ready() then finish(session) end
   end
 end
 
@@ -190,6 +193,7 @@ local function leave(guard)
   local self = guard.set
   self.stopping = self.stopping - 1
   if not guard.done then end_each(self, guard.mine, kill) end
+  self:changed()
 end
 
 --- Wait until all have ended; after a timeout they are killed, and who catches that
@@ -215,9 +219,9 @@ function Handlers:drain(timeout)
   return ended
 end
 
---- Wait until all have ended, and somebody else sees to that.
+--- Wait for the end of the calls of `drain` that others have made.
 function Handlers:join()
-  while self.count > 0 do await_change(self) end
+  while self.stopping > 0 and self.count > 0 do await_change(self) end
 end
 
 return M

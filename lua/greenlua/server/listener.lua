@@ -21,7 +21,7 @@ local kinds = {
     inet = sockets.tcp4, inet6 = sockets.tcp6, unix = sockets.unix,
     listen = function(sock, options) return sock:listen(options.backlog or M.BACKLOG) end,
     bind = function(sock, ...) return sock:bind(...) end,
-    class = "server",
+    accepts = true,
   },
   datagram = {
     inet = sockets.udp4, inet6 = sockets.udp6, unix = sockets.unixdgram,
@@ -30,21 +30,22 @@ local kinds = {
   },
 }
 
-local function set(sock, option, value, ok)
-  if not ok then return ok end
-  return sock:setoption(option, value)
+local function prepare(kind, sock, host, port, options, dual)
+  local ok, err = true, nil
+  if kind.accepts then ok, err = sock:setoption("reuseaddr", true) end
+  if ok and dual then ok, err = sock:setoption("ipv6-v6only", false) end
+  if ok and options.reuse_port then ok, err = sock:setoption("reuseport", true) end
+  if ok then ok, err = kind.bind(sock, host, port) end
+  if ok then ok, err = kind.listen(sock, options) end
+  return ok, err
 end
 
 -- A socket of a family that is bound and listens, or nil and why.
-local function open(kind, family, host, port, options, dual)
+local function open(kind, family, ...)
   local sock, err = kind[family]()
   if not sock then return nil, err end
-  local ok = true
-  if kind.class then ok, err = set(sock, "reuseaddr", true, ok) end
-  if family == "inet6" and dual then ok, err = set(sock, "ipv6-v6only", false, ok) end
-  if options.reuse_port then ok, err = set(sock, "reuseport", true, ok) end
-  if ok then ok, err = kind.bind(sock, host, port) end
-  if ok then ok, err = kind.listen(sock, options) end
+  local ok
+  ok, err = prepare(kind, sock, ...)
   if ok then return sock end
   sock:close()
   return nil, err
@@ -90,7 +91,7 @@ end
 local function open_path(kind, at, options)
   local path, mode = at.path, options.mode
   local named = path:byte() ~= 0
-  if named and kind.class then unlink_stale(path) end
+  if named and kind.accepts then unlink_stale(path) end
   local sock, err = kind.unix()
   if not sock then return nil, err end
   local ok

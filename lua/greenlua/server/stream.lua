@@ -65,7 +65,9 @@ local own = {
     return type(v) == "table" or type(v) == "userdata"
   end },
   proxy_protocol = { "true, or a list of addresses and networks", function(v)
-    return always[v] or (type(v) == "table" and address.networks(v) ~= nil)
+    if always[v] or type(v) ~= "table" then return always[v] end
+    local networks, wrong = address.networks(v)
+    return networks ~= nil, wrong
   end },
 }
 StreamServer._options = setmetatable(own, { __index = base.BaseServer._options })
@@ -86,7 +88,8 @@ StreamServer._options = setmetatable(own, { __index = base.BaseServer._options }
 -- * `reuse_port`: several servers, also of other processes, share the port
 --   (SO\_REUSEPORT); the kernel spreads connections over them. For a reload: start the
 --   new one, then stop the old one.
--- * `max_accept` (64): so many are accepted at most before all others have a turn.
+-- * `max_accept` (64, which is the most): how many are accepted before all others have
+--   a turn.
 -- * `tls`: options of `ssl.server`, or a Context. The handshake is done in the handler's
 --   greenlet, and `conn` is the TLS connection.
 -- * `proxy_protocol`: true or `"require"`: every connection begins with a PROXY header

@@ -151,6 +151,36 @@ describe("a server under load", function()
     assert.is_true(handled > 500)
   end)
 
+  it("goes on after failures that pass, and says so once", function()
+    local sockets = require "greenlua.core.socket"
+    local accept, failures = sockets.accept, 0
+    finally(function() sockets.accept = accept end)
+    function sockets.accept(listener)
+      if failures == 3 then return accept(listener) end
+      failures = failures + 1
+      return nil, "Operation not permitted"
+    end
+    local server <close> = stream(servers.echo)
+    local warnings = servers.warnings(server)
+    local conn <close> = connect(server)
+    conn:settimeout(10)
+    conn:send "hi\n"
+    assert.equal("hi", (conn:receive()))
+    assert.same({ 3, { "Operation not permitted" } }, { failures, warnings })
+  end)
+
+  it("ends after a failure that does not pass", function()
+    local sockets = require "greenlua.core.socket"
+    local accept = sockets.accept
+    finally(function() sockets.accept = accept end)
+    function sockets.accept() return nil, "Bad file descriptor" end
+    local server = green.server.StreamServer("127.0.0.1:0", print)
+    local ok, err = pcall(server.serve_forever, server)
+    assert.is_false(ok)
+    assert.matches("^StreamServer can listen no more on 127.0.0.1:%d+: Bad file descriptor$", err)
+    assert.is_true(server.closed)
+  end)
+
   it("waits for descriptors when none is left, and says so once", function()
     local pipe = assert(io.popen(("ulimit -n 64; env -u LD_PRELOAD timeout 20 %s %s 2>&1"):format(
       support.greenlua, "spec/greenlua/server/starve.lua")))
