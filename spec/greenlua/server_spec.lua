@@ -213,6 +213,17 @@ describe("greenlua.server.StreamServer", function()
     assert.same({ { name, "it failed" } }, reports)
   end)
 
+  it("leaves a handler the name that it has given itself", function()
+    local reports = servers.errors(function()
+      local server <close> = stream(function()
+        green.current().name = "worker"
+        error("it failed", 0)
+      end)
+      assert.equal("", read_all(server))
+    end)
+    assert.same({ { "worker", "it failed" } }, reports)
+  end)
+
   it("knows the client of a connection that has been reset", function()
     local reports = servers.errors(function()
       local server <close> = stream(function(conn) assert(conn:receive()) end)

@@ -57,11 +57,16 @@ local function finish(session)
   if set.watched then set.changes:wake_all() end
 end
 
--- The name costs more than all the rest: only who fails gets one.
+-- The name costs more than all the rest: only who fails gets one, unless the program
+-- has given it one (a class and a number are none).
+local function name(session)
+  local g = current()
+  if not g.name:find "^[%w_]+%-%d+$" then return end
+  g.name = session[SET].server:_describe(session.address, session[EXTRA])
+end
+
 function Session.__close(session, err)
-  if err ~= nil then
-    current().name = session[SET].server:_describe(session.address, session[EXTRA])
-  end
+  if err ~= nil then name(session) end
   finish(session)
 end
 
