@@ -109,7 +109,8 @@ static int failure(lua_State *L, const grb_socket *s, const outgoing *o,
   return 3;
 }
 
-/* Is there anything left of a string?  Of a list only its next element tells. */
+/* Is there anything left of a string?  Of a list only its next element tells.
+ */
 static bool is_over(const outgoing *o) {
   return !o->list && o->i > o->j;
 }
