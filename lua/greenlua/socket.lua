@@ -94,6 +94,11 @@ function socket.skip(count, ...)
   return select(math.max(count, 0) + 1, ...)
 end
 
+--- The `try` without a finalizer: `newtry()`.
+-- @function try
+-- @param ... a value, and a message in case it is none
+-- @return the same
+
 --- Does nothing, as LuaSocket's on systems of this kind.
 function socket.__unload() end
 
@@ -321,8 +326,8 @@ end
 -- @tparam[opt="both"] string how `"send"`, `"receive"` or `"both"`
 -- @treturn integer 1
 
---- Limits how long calls wait, as it does for all sockets. 0 never waits (but gives way to others now and
--- then); nil or a negative number waits for ever.
+--- Limits how long calls wait, as it does for all sockets. 0 never waits (but gives
+-- way to others now and then); nil or a negative number waits for ever.
 -- @function Client:settimeout
 -- @tparam[opt] number seconds
 -- @tparam[opt="b"] string mode `"b"` and `"t"`, as LuaSocket has them: both count
@@ -377,7 +382,7 @@ end
 -- @tparam[opt=8192] integer size
 -- @treturn[1] string datagram
 -- @treturn[2] nil
--- @treturn[2] string `"timeout"`, `"connection refused"` (an earlier datagram was), …
+-- @treturn[2] string `"timeout"`, `"connection refused"` (an earlier datagram was) …
 
 --- Receives a datagram and tells whose it is. For unconnected ones.
 -- @function Datagram:receivefrom
