@@ -240,7 +240,7 @@ describe("greenlua.dns", function()
 
   describe("Resolver", function()
     it("takes no nonsense", function()
-      assert.error_matches(function() dns.Resolver { servers = { "example.org" } } end, "example.org")
+      assert.error_matches(function() dns.Resolver { servers = { "a.test" } } end, '"a.test"')
       assert.error_matches(function() dns.Resolver { servers = { "1.2.3.4:99999" } } end, "99999")
       assert.error_matches(function() dns.Resolver { servers = { "[::1" } } end, "numeric")
       assert.error_matches(function() dns.Resolver { servers = "1.2.3.4" } end, "servers: table")
