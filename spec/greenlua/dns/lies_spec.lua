@@ -328,7 +328,7 @@ describe("the cache", function()
     local liar, resolver = counting(function(q)
       return reply(q, { answers = text })
     end)
-    local all, n = {}, 9000
+    local all, n = {}, 4200
     for i = 1, n do
       all[i] = green.spawn(function() assert(resolver:resolve(("n%d.test"):format(i), "TXT")) end)
     end
