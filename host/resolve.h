@@ -1,4 +1,4 @@
-/* How a greenlet waits for a lookup or a query.
+/* How a greenlet waits for a lookup, a query or the name of an address.
  *
  *     gr_resolving *x = gr_resolving_push(L, S, resolver);
  *     if (gr_lookup_start(&x->lookup, ...)) ...ended...
@@ -14,11 +14,13 @@
 #define GR_RESOLVE_H
 
 #include "lookup.h"
+#include "nameinfo.h"
 #include "state.h"
 
 typedef struct gr_resolving {
   gr_lookup lookup;
   gr_ask ask;
+  gr_nameinfo nameinfo;
   gr_resolver *resolver; /* NULL: closed */
   gr_hub *hub;
   gr_waiter *waiter;

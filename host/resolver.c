@@ -328,7 +328,8 @@ void gr_resolver_refresh(gr_resolver *r) {
   gr_resolvconf_init(&conf);
   if (gr_resolvconf_load(&conf, r->conf_path)) {
     gr_resolvconf_fini(&conf);
-    return; /* out of memory: the one from before will do */
+    r->seen.at = 0;
+    return; /* out of memory: the one from before will do for now */
   }
   gr_resolvconf_fini(&r->conf);
   r->conf = conf;

@@ -201,6 +201,15 @@ local function resolve(resolver, name, kind, options)
   return ask(resolver, name, number, options.timeout)
 end
 
+-- The name of a number: of the hosts file, of the C library, or of name servers.
+local function name_of(resolver, text, timeout)
+  local known = core.hosts_name(resolver, text)
+  if known then return known end
+  if core.has_threads(resolver) then return core.nameinfo(resolver, text, nil, timeout) end
+  local records, message, code = query(resolver, core.reverse(text), types.PTR, timeout)
+  return records and records[1].target, message, code
+end
+
 local function getnameinfo(resolver, addr, port, options)
   options = check_options("getnameinfo", 3, options)
   if type(addr) ~= "string" then misuse("getnameinfo", 1, "a string", addr) end
@@ -211,10 +220,9 @@ local function getnameinfo(resolver, addr, port, options)
   if service and not options.numericserv then
     service = core.service_name(number, protocols[options.socktype or "stream"]) or service
   end
-  local name = options.numerichost and text or core.hosts_name(resolver, text)
+  if options.numerichost then return text, service end
+  local name, message, code = name_of(resolver, text, options.timeout)
   if name then return name, service end
-  local records, message, code = resolve(resolver, text, types.PTR, { timeout = options.timeout })
-  if records then return records[1].target, service end
   if not options.namereqd and (code == "NXDOMAIN" or code == "NODATA") then
     return text, service
   end

@@ -226,6 +226,12 @@ describe("the settings of greenlua.dns", function()
       end
     end)
 
+    it("find the name of an address", function()
+      resolver = dns.Resolver { threads = true }
+      local pipe <close> = assert(io.popen "getent hosts 127.0.0.1")
+      assert.equal(pipe:read("a"):match "^%S+%s+(%S+)", (resolver:getnameinfo "127.0.0.1"))
+    end)
+
     it("are left alone by those who are killed", function()
       resolver = dns.Resolver { threads = true }
       local all = {}
