@@ -39,13 +39,14 @@
   X(SSL_get1_peer_certificate) X(SSL_get_current_cipher) X(SSL_get_error)      \
   X(SSL_get_ex_data) X(SSL_get_ex_data_X509_STORE_CTX_idx)                     \
   X(SSL_get_finished) X(SSL_get_options) X(SSL_get_peer_cert_chain)            \
-  X(SSL_get_peer_finished) X(SSL_get_servername) X(SSL_get_verify_result)      \
-  X(SSL_get_version) X(SSL_has_pending) X(SSL_in_init) X(SSL_key_update)       \
-  X(SSL_load_client_CA_file) X(SSL_new) X(SSL_read_ex) X(SSL_session_reused)   \
-  X(SSL_set_SSL_CTX) X(SSL_set_accept_state) X(SSL_set_bio)                    \
-  X(SSL_set_connect_state) X(SSL_set_ex_data) X(SSL_set_options)               \
-  X(SSL_set_session) X(SSL_set_verify) X(SSL_set_verify_depth)                 \
-  X(SSL_shutdown) X(SSL_want) X(SSL_write_ex) X(TLS_method)
+  X(SSL_get_peer_finished) X(SSL_get_servername) X(SSL_get_shutdown)           \
+  X(SSL_get_verify_result) X(SSL_get_version) X(SSL_has_pending)               \
+  X(SSL_in_init) X(SSL_key_update) X(SSL_load_client_CA_file) X(SSL_new)       \
+  X(SSL_read_ex) X(SSL_session_reused) X(SSL_set_SSL_CTX)                      \
+  X(SSL_set_accept_state) X(SSL_set_bio) X(SSL_set_connect_state)              \
+  X(SSL_set_ex_data) X(SSL_set_options) X(SSL_set_session) X(SSL_set_verify)   \
+  X(SSL_set_verify_depth) X(SSL_shutdown) X(SSL_want) X(SSL_write_ex)          \
+  X(TLS_method)
 
 #define CRYPTO_FUNCTIONS(X)                                                    \
   X(ASN1_INTEGER_to_BN) X(ASN1_OCTET_STRING_free) X(ASN1_STRING_get0_data)     \

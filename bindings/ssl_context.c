@@ -46,8 +46,9 @@ static int version(lua_State *L, int arg) {
 /* context([lowest version [, highest version [, luasec]]]) */
 static int new_context(lua_State *L) {
   int lowest = version(L, 1), highest = version(L, 2);
+  bool luasec = lua_toboolean(L, 3);
   grb_context *x = lua_newuserdatauv(L, sizeof *x, 1);
-  *x = (grb_context){.keylog = -1, .luasec = lua_toboolean(L, 3)};
+  *x = (grb_context){.keylog = -1, .luasec = luasec};
   luaL_setmetatable(L, class_name);
   ERR_clear_error();
   x->ctx = SSL_CTX_new(TLS_method());

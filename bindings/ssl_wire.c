@@ -137,8 +137,9 @@ static int outcome(grb_tls *c, int result) {
 
 static void settle(grb_tls *c) {
   gr_filter *f = &c->filter;
+  bool over = c->failed || SSL_get_shutdown(c->ssl) & SSL_RECEIVED_SHUTDOWN;
   f->negotiating = f->open && SSL_in_init(c->ssl);
-  f->more = f->raw.len || SSL_has_pending(c->ssl);
+  f->more = over || f->raw.len || SSL_has_pending(c->ssl);
 }
 
 /* OpenSSL is left alone while one of its callbacks waits. */

@@ -50,7 +50,8 @@ struct gr_filter {
   gr_buffer raw;        /* from the wire, not decoded yet */
   bool pulls : 1;       /* the kernel may still be asked in this call */
   bool open : 1;        /* the handshake is done */
-  bool more : 1;        /* there may be more without asking the kernel */
+  bool more : 1;        /* there may be more to come, or the end, without
+                           asking the kernel */
   bool negotiating : 1; /* it writes nothing before it has read */
 };
 
