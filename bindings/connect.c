@@ -19,8 +19,7 @@ static int one(lua_State *L) {
   return 1;
 }
 
-/* Have a descriptor of that family. */
-static int have_fd(grb_socket *s, int family) {
+int grb_have_fd(grb_socket *s, int family) {
   if (grb_fd(s) >= 0 && s->family == family) return 0;
   gr_stream_close(&s->stream);
   return grb_open_fd(s, family);
@@ -47,20 +46,23 @@ static int no_address(lua_State *L) {
   return 2;
 }
 
-/* bind(host, port), bind(path) -> 1 | nil, message */
-static int bind_socket(lua_State *L) {
-  grb_socket *s = grb_check(L, GRB_MASTER);
+int grb_bind(lua_State *L, grb_socket *s) {
   grb_addresses *list = addresses(L, s, true);
   if (!list) return no_address(L);
   int err = EADDRNOTAVAIL;
   for (int i = 0; i < list->count; i++) {
-    err = have_fd(s, list->at[i].addr.ss_family);
+    err = grb_have_fd(s, list->at[i].addr.ss_family);
     if (err) continue;
     if (!bind(grb_fd(s), raw(&list->at[i]), list->at[i].len)) return one(L);
     err = errno;
   }
   if (s->family == AF_UNIX) gr_stream_close(&s->stream);
   return grb_fail(L, err);
+}
+
+/* bind(host, port), bind(path) -> 1 | nil, message */
+static int bind_socket(lua_State *L) {
+  return grb_bind(L, grb_check(L, GRB_MASTER));
 }
 
 /* listen([backlog]) -> 1 | nil, message */
@@ -141,7 +143,7 @@ static int connect_on(lua_State *L, gr_state *S, grb_socket *s,
                       lua_KContext i) {
   grb_addresses *list = lua_touserdata(L, 4);
   const struct grb_address *a = &list->at[i];
-  int err = have_fd(s, a->addr.ss_family);
+  int err = grb_have_fd(s, a->addr.ss_family);
   if (!err) err = try_connect(grb_fd(s), a);
   if (!err) return connected(L);
   if (err != EINPROGRESS && err != EINTR && err != EAGAIN)
@@ -154,7 +156,7 @@ static int connect_on(lua_State *L, gr_state *S, grb_socket *s,
 
 /* connect(host, port), connect(path) -> 1 | nil, message */
 static int connect_socket(lua_State *L) {
-  grb_socket *s = grb_check(L, GRB_ANY);
+  grb_socket *s = grb_check(L, GRB_STREAM);
   if (s->family == AF_UNIX) grb_check(L, GRB_MASTER);
   gr_state *S = gr_state_of(L);
   lua_settop(L, 3);
