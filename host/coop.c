@@ -75,8 +75,8 @@ static bool arm(wait *w, gr_hub *hub, const struct pollfd *fds, nfds_t n) {
       if (!watch_odd(w, fds, n, i)) return false;
     } else {
       gr_watch_init(&w->of[w->n]);
-      gr_watch_start(&w->of[w->n++], hub, fds[i].fd,
-                     loop_events(fds[i].events), &w->waiters);
+      gr_watch_start(&w->of[w->n++], hub, fds[i].fd, loop_events(fds[i].events),
+                     &w->waiters);
     }
   }
   if (w->epoll < 0) return true;
@@ -87,8 +87,7 @@ static bool arm(wait *w, gr_hub *hub, const struct pollfd *fds, nfds_t n) {
 
 /* --- waiting ------------------------------------------------------------ */
 
-/* Inside a finalizer the collector stands still. */
-static bool can_park(gr_state *S, double at) {
+bool gr_coop_can_park(gr_state *S, double at) {
   return lua_gc(S->L, LUA_GCCOUNT) >= 0 && !gr_hub_reserve(&S->hub) &&
          !(at < INFINITY && gr_timers_reserve(&S->hub.timers));
 }
@@ -103,7 +102,7 @@ static gr_coop_end park(gr_state *S, const gr_wait *what,
                         bool deaf) {
   wait w = {.guard = {undo}, .of = &w.one, .epoll = -1};
   if (at < INFINITY && at <= gr_now()) return GR_COOP_LATE;
-  if (!can_park(S, at)) return GR_COOP_CANNOT;
+  if (!gr_coop_can_park(S, at)) return GR_COOP_CANNOT;
   if (!deaf && gr_interrupted(S)) return strike(S);
   gr_list_init(&w.waiters);
   if (!arm(&w, &S->hub, fds, n)) {
@@ -146,7 +145,7 @@ gr_coop_end gr_coop_nap(gr_state *S, const gr_wait *what, double at) {
 }
 
 void gr_coop_give_way(gr_state *S) {
-  if (can_park(S, INFINITY)) gr_yield_in_place(gr_running_thread(S), S);
+  if (gr_coop_can_park(S, INFINITY)) gr_yield_in_place(gr_running_thread(S), S);
 }
 
 void gr_coop_missed(gr_state *S) {

@@ -19,19 +19,18 @@
  *                                    asks in a loop for what another greenlet
  *                                    has to do will see it done
  *   nanosleep usleep sleep …         and for no time at all they give way
- *   recv send connect accept …       where the descriptor is a blocking one; its
- *                                    SO_RCVTIMEO and SO_SNDTIMEO count
- *   read readv write writev          the same, for sockets and pipes; reading
- *                                    from terminals, eventfds and the like, too
- *   getaddrinfo gethostbyname …      the real one runs on another thread
+ *   recv send connect accept …       where the descriptor is a blocking one;
+ * its SO_RCVTIMEO and SO_SNDTIMEO count read readv write writev          the
+ * same, for sockets and pipes; reading from terminals, eventfds and the like,
+ * too getaddrinfo gethostbyname …      the real one runs on another thread
  *
  * What does not, and stops the thread as ever:
  *
  *   - calls from other threads, from the hub itself (a rawlink, the loop, what
  *     libev and c-ares do), from a finalizer, or in the child of a fork;
  *   - calls that do not go by these names: system calls made directly, those
- *     inside of the C library (stdio, for one), other blocking functions (flock,
- *     waitpid, sigwait, sem_wait …), libraries linked with -Bsymbolic or
+ *     inside of the C library (stdio, for one), other blocking functions
+ * (flock, waitpid, sigwait, sem_wait …), libraries linked with -Bsymbolic or
  *     statically;
  *   - ppoll, pselect and epoll_pwait with a signal mask that differs from the
  *     thread's, clock_nanosleep on a clock that does not just go on;
@@ -53,8 +52,8 @@
  *
  * Kill, Timeout, Ctrl-C.  Nothing can be raised through a library that is in
  * the midst of its work (state.h: C code that is not ours).  It is made to give
- * up: the wait that is struck ends, and until the C function that Lua has called
- * returns,
+ * up: the wait that is struck ends, and until the C function that Lua has
+ * called returns,
  *
  *   poll and select   say at once that all is ready, and poll adds POLLERR and
  *                     POLLHUP: a library then goes on to read or write, while
@@ -71,8 +70,8 @@
  *                     in vain.  The interrupt waits, too.
  *
  * As soon as it has returned the interrupt is raised in its place.  If it does
- * not return but raises an error of its own, that error is what is seen, and the
- * interrupt is raised at the greenlet's next park, as every pending one.
+ * not return but raises an error of its own, that error is what is seen, and
+ * the interrupt is raised at the greenlet's next park, as every pending one.
  *
  * The module greenlua.so of a stock lua5.4 lends nothing: there the executable
  * is not ours.
@@ -118,6 +117,10 @@ gr_coop_end gr_coop_await_deaf(gr_state *S, const gr_wait *what, int fd,
 gr_coop_end gr_coop_await_fd(gr_state *S, const gr_wait *what, int fd,
                              short events, double at);
 gr_coop_end gr_coop_nap(gr_state *S, const gr_wait *what, double at);
+
+/* Can the greenlet park, until then?  Not inside a finalizer, where the
+ * collector stands still. */
+bool gr_coop_can_park(gr_state *S, double at);
 
 /* Is the C function to fail?  Before anything is done for it. */
 static inline bool gr_coop_struck(gr_state *S) {

@@ -81,8 +81,7 @@ static gr_coop_end await_room(gr_coop_io *io, double *pause) {
   io->begun = true;
   double next = gr_now() + *pause;
   if (*pause < LONGEST * 1e-3) *pause *= 2;
-  gr_coop_end how =
-      gr_coop_nap(io->S, io->what, next < io->at ? next : io->at);
+  gr_coop_end how = gr_coop_nap(io->S, io->what, next < io->at ? next : io->at);
   return how == GR_COOP_LATE && gr_now() < io->at ? GR_COOP_LOOK : how;
 }
 
@@ -94,8 +93,8 @@ static int connect_to(gr_state *S, const gr_wait *what, int fd,
   bool full;
   do {
     int result = connect_at_once(fd, to, length);
-    full = result < 0 && errno == EAGAIN &&
-           to.__sockaddr__->sa_family == AF_UNIX;
+    full =
+        result < 0 && errno == EAGAIN && to.__sockaddr__->sa_family == AF_UNIX;
     if (!full && (result == 0 || (errno != EINPROGRESS && errno != EALREADY)))
       return result;
     how = full ? await_room(&io, &pause) : gr_coop_io_ready(&io);

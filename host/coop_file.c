@@ -131,7 +131,8 @@ GR_EXPORT ssize_t writev(int fd, const struct iovec *of, int n) {
 
 /* --- closing ------------------------------------------------------------ */
 
-/* The loop knows descriptors by their numbers, and the next one may get this. */
+/* The loop knows descriptors by their numbers, and the next one may get this.
+ */
 GR_EXPORT int close(int fd) {
   if (gr_coop_state) gr_watch_closing(&gr_coop_state->hub, fd);
   return GR_REAL(close)(fd);

@@ -53,13 +53,14 @@ static bool is_stream(int fd) {
 
 void gr_coop_set_buffer(gr_coop_message *msg, const void *buffer, size_t size) {
   memset(msg, 0, sizeof *msg);
-  msg->one = (struct iovec){.iov_base = (void *)(uintptr_t)buffer,
-                            .iov_len = size};
+  msg->one =
+      (struct iovec){.iov_base = (void *)(uintptr_t)buffer, .iov_len = size};
   msg->m.msg_iov = &msg->one;
   msg->m.msg_iovlen = 1;
 }
 
-void gr_coop_set_vectors(gr_coop_message *msg, const struct iovec *of, size_t n) {
+void gr_coop_set_vectors(gr_coop_message *msg, const struct iovec *of,
+                         size_t n) {
   memset(msg, 0, sizeof *msg);
   msg->m.msg_iov = (struct iovec *)(uintptr_t)of;
   msg->m.msg_iovlen = n;
@@ -138,8 +139,9 @@ static ssize_t receive_piece(int fd, struct msghdr *m, int flags) {
 }
 
 /* The first piece fills in what comes with it. */
-ssize_t gr_coop_receive(gr_state *S, const gr_wait *what, int fd, gr_coop_message *msg,
-                       int flags, struct msghdr *answer) {
+ssize_t gr_coop_receive(gr_state *S, const gr_wait *what, int fd,
+                        gr_coop_message *msg, int flags,
+                        struct msghdr *answer) {
   gr_coop_io io = {S, what, fd, POLLIN, SO_RCVTIMEO, false, 0};
   if (gr_coop_struck(S)) return gr_coop_fail(ECONNABORTED);
   bool now = flags & MSG_DONTWAIT;
@@ -217,8 +219,8 @@ static ssize_t send_piece(int fd, struct msghdr *m, int flags) {
 
 /* All of it, as a blocking socket does.  Only the first piece may end in a
  * SIGPIPE: after that the answer is how much has gone. */
-ssize_t gr_coop_transmit(gr_state *S, const gr_wait *what, int fd, gr_coop_message *msg,
-                        int flags) {
+ssize_t gr_coop_transmit(gr_state *S, const gr_wait *what, int fd,
+                         gr_coop_message *msg, int flags) {
   gr_coop_io io = {S, what, fd, POLLOUT, SO_SNDTIMEO, false, 0};
   if (gr_coop_struck(S)) return gr_coop_fail(ECONNABORTED);
   if (flags & MSG_DONTWAIT) return GR_REAL(sendmsg)(fd, &msg->m, flags);

@@ -176,9 +176,9 @@ static struct pollfd *as_polled(const selection *s, nfds_t *n) {
   struct pollfd *fds = gr_realloc(NULL, ((size_t)s->n + 1) * sizeof *fds);
   *n = 0;
   for (int fd = 0; fds && fd < s->n; fd++) {
-    short events = (short)((asks(s, 0, fd) ? POLLIN : 0) |
-                           (asks(s, 1, fd) ? POLLOUT : 0) |
-                           (asks(s, 2, fd) ? POLLPRI : 0));
+    short events =
+        (short)((asks(s, 0, fd) ? POLLIN : 0) | (asks(s, 1, fd) ? POLLOUT : 0) |
+                (asks(s, 2, fd) ? POLLPRI : 0));
     if (events) fds[(*n)++] = (struct pollfd){.fd = fd, .events = events};
   }
   return fds;
@@ -236,8 +236,8 @@ GR_EXPORT int select(int n, fd_set *r, fd_set *w, fd_set *e,
   if (!S || n < 0 || n > MOST || (v && (v->tv_sec < 0 || v->tv_usec < 0)) ||
       !open_selection(&s, n, r, w, e))
     return GR_REAL(select)(n, r, w, e, v);
-  double at = v ? deadline((double)v->tv_sec + (double)v->tv_usec * 1e-6)
-                : INFINITY;
+  double at =
+      v ? deadline((double)v->tv_sec + (double)v->tv_usec * 1e-6) : INFINITY;
   int result = select_until(S, &s, at), err = errno;
   if (v && left_until(at, &t)) {
     v->tv_sec = t.tv_sec;
@@ -264,7 +264,8 @@ static int epoll_until(gr_state *S, int fd, struct epoll_event *events, int max,
     if (how != GR_COOP_CANNOT) continue;
     double ms = at == INFINITY ? -1 : 0;
     if (left_until(at, &t)) ms = ceil(seconds_of(&t) * 1e3);
-    return GR_REAL(epoll_wait)(fd, events, max, ms < INT_MAX ? (int)ms : INT_MAX);
+    return GR_REAL(epoll_wait)(fd, events, max,
+                               ms < INT_MAX ? (int)ms : INT_MAX);
   }
   if (at == 0) gr_coop_missed(S);
   return 0;

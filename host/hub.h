@@ -61,7 +61,7 @@ enum {
 /* A kind of wait: static, one for each blocking function. */
 typedef struct gr_wait {
   const char *name; /* for people: "sleep", "join", "receive" … */
-  bool calm; /* it waits for all to end: not a deadlock if nothing is left */
+  bool calm;    /* it waits for all to end: not a deadlock if nothing is left */
   bool foreign; /* in C code that is not ours: what is raised in the waiter
                    stays pending until it is back in Lua (later.c) */
   /* What was handed to `w`, which is ready, goes to the next in line: `w` is

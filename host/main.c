@@ -155,8 +155,8 @@ static int run_require(lua_State *L, const char *what) {
 
 typedef struct options {
   bool code, prompt, versions, clean; /* -e, -i, -v, -E */
-  bool help, version, coop; /* --help, --version, --coop-libc */
-  const char *bad; /* the option that is wrong */
+  bool help, version, coop;           /* --help, --version, --coop-libc */
+  const char *bad;                    /* the option that is wrong */
   int argc;
   int script; /* its index in argv; argc if there is none */
 } options;

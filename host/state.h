@@ -93,8 +93,8 @@ typedef struct gr_state {
     lua_State *L;
     lua_Hook hook;
     int mask, count;
-    const char *message;    /* what to raise, or: */
-    gr_greenlet *target;    /* whose interrupt, */
+    const char *message;     /* what to raise, or: */
+    gr_greenlet *target;     /* whose interrupt, */
     struct CallInfo *inside; /* and after which call */
   } later, failed;
 } gr_state;
