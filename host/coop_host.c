@@ -89,11 +89,10 @@ static _Thread_local host_job *last;
 /* Sets *how if it is not to be asked here. */
 static struct hostent *ask(gr_state *S, const gr_wait *what, host_job *h,
                            gr_coop_end *how) {
-  if (last) gr_coop_job_free(&last->j);
-  last = NULL;
   *how = h ? gr_coop_perform(S, what, &h->j) : GR_COOP_CANNOT;
   if (*how == GR_COOP_STRUCK) h_errno = NO_RECOVERY;
   if (*how != GR_COOP_LOOK) return NULL;
+  if (last) gr_coop_job_free(&last->j);
   last = h;
   if (!h->answer) h_errno = h->result == ERANGE ? NETDB_INTERNAL : h->error;
   return h->answer;

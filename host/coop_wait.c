@@ -250,25 +250,30 @@ GR_EXPORT int select(int n, fd_set *r, fd_set *w, fd_set *e,
 /* --- epoll -------------------------------------------------------------- */
 
 /* A set of epoll's is itself a descriptor that one can wait for. */
-static int epoll_until(gr_state *S, int fd, struct epoll_event *events, int max,
-                       double at) {
+static int epoll_look(gr_state *S, int fd, struct epoll_event *events, int max,
+                      double at) {
   static const gr_wait what = {.name = "epoll_wait", .foreign = true};
   struct timespec t;
   bool late = at == 0;
   for (;;) {
     int count = GR_REAL(epoll_wait)(fd, events, max, 0);
-    if (count) return count;
-    if (late) break;
+    if (count || late) return count;
     gr_coop_end how = gr_coop_await_deaf(S, &what, fd, at);
     if (how == GR_COOP_LATE) late = true;
     if (how != GR_COOP_CANNOT) continue;
-    double ms = at == INFINITY ? -1 : 0;
-    if (left_until(at, &t)) ms = ceil(seconds_of(&t) * 1e3);
-    return GR_REAL(epoll_wait)(fd, events, max,
-                               ms < INT_MAX ? (int)ms : INT_MAX);
+    double ms = left_until(at, &t) ? ceil(seconds_of(&t) * 1e3) : -1;
+    int most = ms < INT_MAX ? (int)ms : INT_MAX;
+    return GR_REAL(epoll_wait)(fd, events, max, most);
   }
-  if (at == 0) gr_coop_missed(S);
-  return 0;
+}
+
+static int epoll_until(gr_state *S, int fd, struct epoll_event *events, int max,
+                       double at) {
+  int count = epoll_look(S, fd, events, max, at), err = errno;
+  if (!count && at == 0) gr_coop_missed(S);
+  if (gr_interrupted(S)) gr_raise_after_call(S);
+  errno = err;
+  return count;
 }
 
 GR_EXPORT int epoll_wait(int fd, struct epoll_event *events, int max, int ms) {

@@ -88,18 +88,27 @@ bool gr_interrupted(gr_state *S) {
   return found;
 }
 
-void gr_fail_call(gr_state *S) {
+void gr_raise_after_call(gr_state *S) {
   lua_State *L = gr_running_thread(S);
+  struct gr_hooked *h = &S->failed;
   lua_Debug ar = {.i_ci = NULL};
   if (!lua_getstack(L, 0, &ar)) return;
-  S->failed.target = (gr_greenlet *)(void *)S->hub.current;
-  S->failed.inside = ar.i_ci;
-  displace(&S->failed, L, raise_interrupt, LUA_MASKRET);
+  displace(h, L, raise_interrupt, LUA_MASKRET);
+  h->target = (gr_greenlet *)(void *)S->hub.current;
+  h->inside = ar.i_ci;
+  h->fails = false;
+}
+
+void gr_fail_call(gr_state *S) {
+  gr_raise_after_call(S);
+  S->failed.fails = true;
 }
 
 bool gr_call_failed(gr_state *S) {
   lua_Debug ar;
-  if (!S->failed.target || &S->failed.target->w != S->hub.current) return false;
+  if (!S->failed.fails || !S->failed.target ||
+      &S->failed.target->w != S->hub.current)
+    return false;
   lua_State *L = gr_running_thread(S);
   return L == S->failed.L && lua_getstack(L, 0, &ar) &&
          ar.i_ci == S->failed.inside && gr_interrupted(S);

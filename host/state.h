@@ -95,7 +95,8 @@ typedef struct gr_state {
     int mask, count;
     const char *message;     /* what to raise, or: */
     gr_greenlet *target;     /* whose interrupt, */
-    struct CallInfo *inside; /* and after which call */
+    struct CallInfo *inside; /* and after which call; */
+    bool fails;              /* that one is to fail */
   } later, failed;
 } gr_state;
 
@@ -238,10 +239,13 @@ lua_State *gr_running_thread(gr_state *S);
 /* Is something to be raised in the running greenlet? */
 bool gr_interrupted(gr_state *S);
 
-/* The C function that the running greenlet is in has failed on its account. */
+/* Raise it as soon as the C function that the greenlet is in has returned. */
+void gr_raise_after_call(gr_state *S);
+
+/* The same, and that function fails on its account. */
 void gr_fail_call(gr_state *S);
 
-/* Has it?  Then no wait of it may begin. */
+/* Does it?  Then no wait of it may begin. */
 bool gr_call_failed(gr_state *S);
 
 /* Park the running greenlet and set its stack aside; gr_hub_reserve first.
