@@ -44,6 +44,11 @@
  *     library that holds a mutex while it waits, or shares what it works on
  *     between calls, was never made for that, as it was not for threads.  Give
  *     each greenlet a connection of its own, or a lock.
+ *   - So does a finalizer, which may come in between: the garbage of one
+ *     greenlet is collected while another waits.  It cannot park, so if what it
+ *     does takes the connection that this one waits on, it gets the answer of
+ *     that one.  (libpq does not; but LuaDBI's statements tell the server that
+ *     they are gone.  Close them: what is closed has no more to do.)
  *   - Descriptors closed by close(2) end the wait as the kernel's poll would
  *     answer from then on (POLLNVAL); it would wait on itself.
  *   - A greenlet that is ended by force in the midst of such a call (close, the
