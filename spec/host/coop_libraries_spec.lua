@@ -220,7 +220,9 @@ describe("LuaSocket's own C module under --coop-libc", function()
   end)
 
   it("selects, sleeps, times out and is killed", function()
-    prints("1\tclosed\t\n0\ttimeout\nnil\ttimeout\ttrue\nnil\ttimeout\nfalse\nfalse\nhi\n", luasocket .. [[
+    local expected = "1\tclosed\t\n0\ttimeout\nnil\ttimeout\ttrue\nnil\ttimeout\n" ..
+      "false\nfalse\nhi\n"
+    prints(expected, luasocket .. [[
       local hello, all = nil, {} -- what is collected is closed
       local port, g, listener = serve(function(conn)
         socket.sleep(0.001)
@@ -299,7 +301,9 @@ describe("LuaSocket's own C module under --coop-libc", function()
           if not green.within(math.random() * 0.01, client) then expired = expired + 1 end
           ended = ended + 1
         end)
-        if i % 3 == 0 then green.spawn(function() green.sleep(math.random() * 0.01) c:kill() end) end
+        if i % 3 == 0 then
+          green.spawn(function() green.sleep(math.random() * 0.01) c:kill() end)
+        end
       end
       pool:join()
       green.sleep(0.03)

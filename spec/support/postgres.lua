@@ -11,6 +11,10 @@ local socket = require "greenlua.socket"
 
 local M = {}
 
+--- For programs that load libpq. LeakSanitizer guesses where libraries that are
+-- loaded late have their TLS, reads there and, with dozens of them, may die of it.
+M.env = { ASAN_OPTIONS = "detect_leaks=1:intercept_tls_get_addr=0" }
+
 local Server = {}
 Server.__index = Server
 
@@ -92,11 +96,7 @@ function Server:run(script, options, env)
   args[#args + 1] = path
   args[#args + 1] = self:conninfo()
   args[#args + 1] = self:conninfo "127.0.0.1"
-  -- LeakSanitizer guesses where libraries that were loaded late have their TLS,
-  -- reads there, and with libpq's dozens of them may die of it.
-  env = env or {}
-  env.LSAN_OPTIONS = "use_tls=0"
-  local code, out, err = support.run(args, nil, env)
+  local code, out, err = support.run(args, nil, env or M.env)
   os.remove(path)
   return code, out, err
 end
