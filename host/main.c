@@ -52,6 +52,9 @@ static void print_help(FILE *to) {
           "  -v            print the versions\n"
           "  -W            show warnings\n"
           "  -E            ignore LUA_INIT, LUA_PATH and LUA_CPATH\n"
+          "  --monkey      make `socket`, `ssl`, `io`, `os` let greenlets run, "
+          "for libraries\n"
+          "                that know of none; before anything else is run\n"
           "  -             the script is on stdin\n"
           "  --            what follows is no option\n"
           "  --coop-libc   C libraries that wait (poll, recv, sleep ...) let "
@@ -155,7 +158,7 @@ static int run_require(lua_State *L, const char *what) {
 
 typedef struct options {
   bool code, prompt, versions, clean; /* -e, -i, -v, -E */
-  bool help, version, coop;           /* --help, --version, --coop-libc */
+  bool help, version, coop, monkey;   /* the long ones */
   const char *bad;                    /* the option that is wrong */
   int argc;
   int script; /* its index in argv; argc if there is none */
@@ -196,6 +199,8 @@ static bool accept_long(options *o, const char *name) {
     o->version = true;
   else if (!strcmp(name, "coop-libc"))
     o->coop = true;
+  else if (!strcmp(name, "monkey"))
+    o->monkey = true;
   else
     return false;
   return true;
@@ -307,6 +312,8 @@ static void open_libraries(lua_State *L, const options *o) {
 
 /* What is on the command line, in its order; false after an error. */
 static bool run_all(lua_State *L, char **argv, const options *o) {
+  if (o->monkey && call_module(L, "greenlua.monkey", "patch_all") != LUA_OK)
+    return false;
   if (!o->clean && run_init(L) != LUA_OK) return false;
   if (!run_options(L, argv, o->script)) return false;
   bool script = o->script < o->argc;
