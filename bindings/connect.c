@@ -188,22 +188,16 @@ static int connect_socket(lua_State *L) {
 
 /* The object for the next connection is at index 2. */
 
-enum { WAITED, STARVED, DONE }; /* what accept_k is called after */
+enum { WAITED, STARVED }; /* what accept_k is called after */
 static const double first_delay = 0.01, last_delay = 1;
 
 static int accept_on(lua_State *L, gr_state *S, grb_socket *s, bool last);
-
-static int accepted(lua_State *L) {
-  lua_settop(L, 2);
-  return 1;
-}
 
 static int accept_k(lua_State *L, int status, lua_KContext ctx) {
   gr_state *S = gr_state_of(L);
   (void)status;
   int how = gr_woken(L, S, ctx, accept_k);
   grb_socket *s = lua_touserdata(L, 1);
-  if (ctx == DONE) return accepted(L);
   bool late =
       how == GR_TIMEDOUT && (ctx == WAITED || gr_now() >= s->until[GRB_READ]);
   return accept_on(L, S, s, late || grb_polls(s));
@@ -260,8 +254,8 @@ static int accept_on(lua_State *L, gr_state *S, grb_socket *s, bool last) {
   if (fd < 0) return accept_later(L, S, s, last, errno);
   s->delay = 0;
   grb_adopt(lua_touserdata(L, 2), fd);
-  if (grb_gives_way(L, S, false)) return grb_give_way(L, S, DONE, accept_k);
-  return accepted(L);
+  lua_settop(L, 2);
+  return 1;
 }
 
 /* accept() -> a client | nil, message */
@@ -272,6 +266,8 @@ static int accept_socket(lua_State *L) {
   grb_check_free(L, S, s, GRB_READ, &accept_wait);
   grb_new_socket(L, S, GRB_CLIENT, s->family)->delays = s->delays;
   grb_begin(s, GRB_READ);
+  /* Before, not after: a kill meanwhile would cost a connection. */
+  if (grb_gives_way(L, S, false)) return grb_give_way(L, S, WAITED, accept_k);
   return accept_on(L, S, s, grb_polls(s));
 }
 
