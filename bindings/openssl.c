@@ -52,7 +52,7 @@
   X(ASN1_INTEGER_to_BN) X(ASN1_OCTET_STRING_free) X(ASN1_STRING_get0_data)     \
   X(ASN1_STRING_length) X(ASN1_STRING_to_UTF8) X(ASN1_TIME_print)              \
   X(BIO_clear_flags) X(BIO_ctrl) X(BIO_free) X(BIO_get_data)                   \
-  X(BIO_get_new_index) X(BIO_meth_new) X(BIO_meth_set_ctrl)                    \
+  X(BIO_get_new_index) X(BIO_meth_free) X(BIO_meth_new) X(BIO_meth_set_ctrl)   \
   X(BIO_meth_set_read_ex) X(BIO_meth_set_write_ex) X(BIO_new)                  \
   X(BIO_new_file) X(BIO_new_mem_buf) X(BIO_s_mem) X(BIO_set_data)              \
   X(BIO_set_flags) X(BIO_set_init) X(BIO_test_flags) X(BN_bn2hex) X(BN_free)   \

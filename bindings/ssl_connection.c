@@ -53,7 +53,7 @@ static int new_connection(lua_State *L) {
   lua_setiuservalue(L, -2, GRB_CONTEXT);
   ERR_clear_error();
   c->ssl = SSL_new(x->ctx);
-  if (!c->ssl || grb_set_bio(c)) return grb_ssl_fail(L, grb_reason());
+  if (!c->ssl || grb_set_bio(L, c)) return grb_ssl_fail(L, grb_reason());
   SSL_set_app_data(c->ssl, c);
   if (x->luasec) {
     c->filter.late[0] = "wantread";
