@@ -17,7 +17,9 @@ describe("greenlua.ssl", function()
   teardown(function() ca:close() end)
 
   -- Both ends of a connection, or why not.
-  local function couple(c, s, name) return tls.couple(c or client, s or server, name or "localhost") end
+  local function couple(c, s, name)
+    return tls.couple(c or client, s or server, name or "localhost")
+  end
 
   -- It works in both directions.
   local function assert_talks(a, b)
@@ -173,6 +175,13 @@ describe("greenlua.ssl", function()
         assert.equal("hostname mismatch, the certificate is not for: " .. name, why)
         assert.matches("alert", why_not)
       end
+    end)
+
+    it("heeds names where they belong, and no part of them", function()
+      local nameless = assert(ssl.server(ca:issue("localhost", {}, { subject = "/CN=localhost" })))
+      assert.matches("^hostname mismatch", (refused(nil, nameless)))
+      local a = sockets.couple()
+      assert.error_matches(function() client:connect(a, ".wild.example") end, "name of a host")
     end)
 
     it("refuses whom no authority vouches for", function()
