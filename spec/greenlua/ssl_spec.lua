@@ -137,7 +137,7 @@ describe("greenlua.ssl", function()
       assert.error_matches(function() client:connect(a) end,
         "#2 to 'connect' %(name of the host expected, got nil")
       assert.error_matches(function() client:accept(a) end, "'accept' on the context of a client")
-      assert.error_matches(function() server:connect(a, "x") end, "'connect' on the context of a serv")
+      assert.error_matches(function() server:connect(a, "x") end, "on the context of a server")
       assert.error_matches(function() client:connect({}, "x") end, "tcp{any} expected")
       local listener <close> = assert(socket.bind("127.0.0.1", 0))
       assert.error_matches(function() server:accept(listener) end, "a listening socket")
@@ -231,7 +231,8 @@ describe("greenlua.ssl", function()
       local other = ca:issue "localhost"
       assert.same({ nil, ("key %s: key values mismatch"):format(other.key) },
         { ssl.server { certificate = pair.certificate, key = other.key } })
-      assert.same({ nil, "ca: /nowhere: No such file or directory" }, { ssl.client { ca = "/nowhere" } })
+      assert.same({ nil, "ca: /nowhere: No such file or directory" },
+        { ssl.client { ca = "/nowhere" } })
       assert.matches("^ciphers nonsense: ", select(2, ssl.client { ciphers = "nonsense" }))
       assert.matches("^curves nonsense: ", select(2, ssl.client { curves = "nonsense" }))
       assert.matches("^keylog /nowhere/x: ", select(2, ssl.client { keylog = "/nowhere/x" }))
@@ -265,8 +266,8 @@ describe("greenlua.ssl", function()
 
     it("takes an encrypted key with its password, and never asks for one", function()
       local path = ca.folder .. "/encrypted.key"
-      assert(os.execute(("openssl ec -in %s -aes128 -passout pass:secret -out %s 2>/dev/null"):format(
-        pair.key, path)))
+      assert(os.execute(("openssl ec -aes128 -passout pass:secret -in %s -out %s 2>/dev/null")
+        :format(pair.key, path)))
       local function new(password)
         return ssl.server { certificate = pair.certificate, key = path, password = password }
       end

@@ -227,7 +227,8 @@ http {
         print(https.request { url = "https://localhost:%d/slow", sink = ltn12.sink.table(parts),
           verify = "peer", cafile = %q })
         print(table.concat(parts))
-        print(https.request { url = "https://localhost:%d/", verify = "peer", cafile = "/dev/null" })
+        print(https.request { url = "https://localhost:%d/", verify = "peer",
+          cafile = "/dev/null" })
       ]]):format(40, port, port, ca.certificate, port) })
       assert.same({ 0, "" }, { code, err })
       assert.matches("^40\n1\t200\ttable: 0x%x+\tHTTP/1.1 200 OK\nslow\n", out)
