@@ -56,13 +56,13 @@ static int to_string(lua_State *L) {
 /* Each domain and each kind has functions of its own, each class tables. */
 
 static const luaL_Reg *const stream_methods[] = {
-    grb_methods,         grb_stats_methods,   grb_address_methods,
-    grb_connect_methods, grb_option_methods,  grb_receive_methods,
+    grb_methods,         grb_stats_methods,    grb_address_methods,
+    grb_connect_methods, grb_option_methods,   grb_receive_methods,
     grb_send_methods,    grb_sendfile_methods, NULL};
 
-static const luaL_Reg *const udp_methods[] = {
-    grb_methods, grb_address_methods, grb_option_methods,
-    grb_datagram_methods, NULL};
+static const luaL_Reg *const udp_methods[] = {grb_methods, grb_address_methods,
+                                              grb_option_methods,
+                                              grb_datagram_methods, NULL};
 
 static const luaL_Reg *const unixdgram_methods[] = {
     grb_methods,          grb_address_methods,   grb_option_methods,

@@ -3,6 +3,7 @@
  * They are sockets whose streams buffer nothing: only the descriptor and the
  * two sides to park on are used.  A datagram goes or comes as a whole, so any
  * number of greenlets may send on one socket; only one reads. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
 #include <netdb.h>
@@ -139,15 +140,32 @@ static int send_failed(lua_State *L, int err) {
   return 2;
 }
 
+/* What most addresses are: quickly. */
+static bool plain(lua_State *L, int family, struct grb_address *a) {
+  struct sockaddr_in *in = (struct sockaddr_in *)&a->addr;
+  struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&a->addr;
+  const char *host = lua_tostring(L, 3);
+  lua_Integer port = lua_isinteger(L, 4) ? lua_tointeger(L, 4) : -1;
+  if (port < 0 || port > UINT16_MAX) return false;
+  in_port_t its = htons((uint16_t)port);
+  if (family != AF_INET6) {
+    *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = its};
+    a->len = sizeof *in;
+    if (inet_pton(AF_INET, host, &in->sin_addr) == 1) return true;
+  }
+  *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = its};
+  a->len = sizeof *in6;
+  return family != AF_INET && inet_pton(AF_INET6, host, &in6->sin6_addr) == 1;
+}
+
 /* The address that 3 and 4 mean, which nobody is asked for; or a message. */
-static const char *numeric(lua_State *L, grb_socket *s,
-                           struct grb_address *a) {
+static const char *numeric(lua_State *L, grb_socket *s, struct grb_address *a) {
   struct addrinfo hints = {.ai_family = s->family,
                            .ai_socktype = SOCK_DGRAM,
                            .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
   struct addrinfo *list = NULL;
-  int err =
-      getaddrinfo(lua_tostring(L, 3), lua_tostring(L, 4), &hints, &list);
+  if (plain(L, s->family, a)) return NULL;
+  int err = getaddrinfo(lua_tostring(L, 3), lua_tostring(L, 4), &hints, &list);
   if (err) return gai_strerror(err);
   a->len = list->ai_addrlen;
   memcpy(&a->addr, list->ai_addr, a->len);
@@ -247,7 +265,7 @@ static int send_to(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_UNCONNECTED);
   luaL_checkstring(L, 2);
   luaL_checkstring(L, 3);
-  if (s->family != AF_UNIX) luaL_checkstring(L, 4);
+  if (s->family != AF_UNIX && !lua_isinteger(L, 4)) luaL_checkstring(L, 4);
   return start_send(L, s, ADDRESS);
 }
 
@@ -264,8 +282,11 @@ static int fail_with(lua_State *L) { /* the message is on top of the stack */
   return 2;
 }
 
-static int connect_to(lua_State *L, grb_socket *s, const grb_addresses *list) {
+static int connect_to(lua_State *L, gr_state *S, grb_socket *s,
+                      grb_addresses *list) {
   int err = EADDRNOTAVAIL;
+  (void)S;
+  if (!list) return fail_with(L);
   for (int i = 0; i < list->count; i++) {
     const struct grb_address *a = &list->at[i];
     err = grb_have_fd(s, a->addr.ss_family);
@@ -293,9 +314,9 @@ static int set_peer_name(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_DATAGRAM);
   const char *host = luaL_checkstring(L, 2);
   if (!strcmp(host, "*")) return disconnect(L, s);
-  const char *port = luaL_checkstring(L, 3);
-  grb_addresses *list = grb_resolve(L, host, port, s->family, false);
-  return list ? connect_to(L, s, list) : fail_with(L);
+  luaL_checkstring(L, 3);
+  grb_begin(s, GRB_WRITE);
+  return grb_resolve(L, gr_state_of(L), s, false, connect_to);
 }
 
 /* setsockname(host, port) -> 1 | nil, message */
@@ -311,7 +332,8 @@ static int connect_path(lua_State *L) {
   grb_addresses *list =
       lua_newuserdatauv(L, sizeof *list + sizeof *list->at, 0);
   list->count = 1;
-  if (grb_unix_address(path, len, list->at)) return connect_to(L, s, list);
+  if (grb_unix_address(path, len, list->at))
+    return connect_to(L, gr_state_of(L), s, list);
   lua_pushliteral(L, "path too long");
   return fail_with(L);
 }

@@ -10,6 +10,7 @@
 
 static const gr_wait lookup_wait = {.name = "getaddrinfo"};
 static const gr_wait query_wait = {.name = "resolve"};
+static const gr_wait nameinfo_wait = {.name = "getnameinfo"};
 
 static const char class_name[] = "greenlua.core.dns resolver";
 
@@ -118,6 +119,16 @@ static int new_resolver(lua_State *L) {
   gr_resolvconf_fini(&o.conf);
   if (status) return luaL_error(L, "not enough memory");
   return 1;
+}
+
+/* use([resolver]): it is the system's from now on; nil: what that was */
+static int use(lua_State *L) {
+  gr_state *S = gr_state_of(L);
+  gr_check_open(L, S);
+  gr_resolver *r = lua_isnoneornil(L, RESOLVER) ? NULL : check(L, S);
+  luaL_argcheck(L, !r || r->hub, 1, "the resolver is closed");
+  gr_resolver_use(&S->hub, r);
+  return 0;
 }
 
 /* is_server(text) -> can it stand in a list of servers? */
@@ -242,6 +253,47 @@ static int query(lua_State *L) {
   return gr_park(L, S, &query_wait, true, 0, query_k);
 }
 
+/* --- names of addresses ------------------------------------------------- */
+
+static int nameinfo_k(lua_State *L, int status, lua_KContext ctx) {
+  gr_resolving *x = lua_touserdata(L, RESOLVING);
+  (void)status;
+  if (gr_woken(L, gr_state_of(L), ctx, nameinfo_k) == GR_TIMEDOUT)
+    return out_of_time(L);
+  if (x->nameinfo.status)
+    return fail(L, gr_dns_message(x->nameinfo.status), x->nameinfo.status);
+  lua_pushstring(L, x->nameinfo.name);
+  return 1;
+}
+
+/* nameinfo(resolver, number, nil, timeout) -> its name, by the C library | nil,
+ * message, code */
+static int nameinfo(lua_State *L) {
+  gr_state *S = gr_state_of(L);
+  gr_resolver *r = check(L, S);
+  gr_address a;
+  luaL_argcheck(L, gr_address_parse(&a, luaL_checkstring(L, NAME)), NAME,
+                "a numeric address expected");
+  double at = gr_check_deadline(L, S, TIMEOUT);
+  lua_settop(L, TIMEOUT);
+  gr_resolving *x = gr_resolving_push(L, S, r);
+  if (!r->hub)
+    return fail(L, gr_dns_message(GR_DNS_CANCELLED), GR_DNS_CANCELLED);
+  if (at == 0) return out_of_time(L);
+  gr_can_block(L, S, at);
+  if (gr_nameinfo_start(&x->nameinfo, &S->hub, &a))
+    return fail(L, gr_dns_message(GR_DNS_NOMEM), GR_DNS_NOMEM);
+  gr_resolving_await(S, x);
+  gr_arm(&S->hub, at, false);
+  return gr_park(L, S, &nameinfo_wait, true, 0, nameinfo_k);
+}
+
+/* has_threads(resolver) -> is the C library asked? */
+static int has_threads(lua_State *L) {
+  lua_pushboolean(L, check(L, gr_state_of(L))->threads);
+  return 1;
+}
+
 /* search(resolver, name) -> the names that it may mean, in the order in which
  * they are asked for */
 static int search(lua_State *L) {
@@ -274,12 +326,19 @@ static int hosts_name(lua_State *L) {
 
 int luaopen_greenlua_core_dns(lua_State *L) {
   static const luaL_Reg meta[] = {{"__gc", free_resolver}, {NULL, NULL}};
-  static const luaL_Reg funcs[] = {
-      {"new", new_resolver},      {"close", close_resolver},
-      {"clear", clear},           {"stats", stats},
-      {"is_server", is_server},   {"lookup", lookup},
-      {"query", query},           {"search", search},
-      {"hosts_name", hosts_name}, {NULL, NULL}};
+  static const luaL_Reg funcs[] = {{"new", new_resolver},
+                                   {"close", close_resolver},
+                                   {"clear", clear},
+                                   {"stats", stats},
+                                   {"use", use},
+                                   {"is_server", is_server},
+                                   {"lookup", lookup},
+                                   {"query", query},
+                                   {"nameinfo", nameinfo},
+                                   {"has_threads", has_threads},
+                                   {"search", search},
+                                   {"hosts_name", hosts_name},
+                                   {NULL, NULL}};
   gr_state *S = gr_state_open(L);
   luaL_newmetatable(L, class_name);
   luaL_setfuncs(L, meta, 0);

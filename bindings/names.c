@@ -100,10 +100,40 @@ static int has_family(lua_State *L) {
   return 1;
 }
 
-const luaL_Reg grb_dns_names[] = {{"parse", parse},
-                                  {"reverse", reverse},
-                                  {"service", service},
-                                  {"service_name", service_name},
-                                  {"hostname", host_name},
-                                  {"has_family", has_family},
-                                  {NULL, NULL}};
+/* sort(list of {addr =, ...}) -> another list of the same, as RFC 6724 has them
+ */
+static int sort(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+  gr_addresses list = {.at = NULL};
+  gr_address *at = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *at, 0);
+  lua_createtable(L, (int)n, 0);
+  lua_newtable(L); /* by number */
+  list.at = at;
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, 1, i);
+    lua_getfield(L, -1, "addr");
+    if (!gr_address_parse(&at[list.count], luaL_checkstring(L, -1)))
+      return luaL_argerror(L, 1, "numeric addresses expected");
+    char text[INET6_ADDRSTRLEN + 32];
+    gr_address_text(&at[list.count++], text);
+    lua_pop(L, 1);
+    lua_setfield(L, 4, text);
+  }
+  list.room = list.count;
+  gr_addresses_sort(&list);
+  for (unsigned i = 0; i < list.count; i++) {
+    char text[INET6_ADDRSTRLEN + 32];
+    gr_address_text(&at[i], text);
+    lua_getfield(L, 4, text);
+    lua_rawseti(L, 3, i + 1);
+  }
+  lua_settop(L, 3);
+  return 1;
+}
+
+const luaL_Reg grb_dns_names[] = {
+    {"parse", parse},           {"reverse", reverse},
+    {"service", service},       {"service_name", service_name},
+    {"hostname", host_name},    {"sort", sort},
+    {"has_family", has_family}, {NULL, NULL}};

@@ -137,5 +137,4 @@ static int send_file(lua_State *L) {
   return go_on(L, S, s, grb_polls(s));
 }
 
-const luaL_Reg grb_sendfile_methods[] = {{"sendfile", send_file},
-                                         {NULL, NULL}};
+const luaL_Reg grb_sendfile_methods[] = {{"sendfile", send_file}, {NULL, NULL}};

@@ -65,8 +65,7 @@ socklen_t gr_address_with_port(const gr_address *a, unsigned port,
   return sizeof *six;
 }
 
-/* Names that cannot be numbers need not be asked about. */
-static bool looks_numeric(const char *text) {
+bool gr_address_numeric(const char *text) {
   size_t n = strlen(text);
   return strchr(text, ':') ||
          (n && strspn(text, "0123456789abcdefABCDEFxX.") == n);
@@ -76,7 +75,7 @@ bool gr_address_parse(gr_address *a, const char *text) {
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                            .ai_flags = AI_NUMERICHOST};
   struct addrinfo *found = NULL;
-  if (!looks_numeric(text) || getaddrinfo(text, NULL, &hints, &found))
+  if (!gr_address_numeric(text) || getaddrinfo(text, NULL, &hints, &found))
     return false;
   *a = gr_address_of(found->ai_addr);
   freeaddrinfo(found);

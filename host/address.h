@@ -23,6 +23,9 @@ typedef struct gr_addresses {
 int gr_addresses_add(gr_addresses *, const gr_address *);
 void gr_addresses_fini(gr_addresses *);
 
+/* Can it be a number?  Says no only of what cannot. */
+bool gr_address_numeric(const char *text);
+
 /* What a number means: all forms that inet_aton(3) knows, IPv6, and IPv6 with
  * a scope ("fe80::1%eth0").  False: it is no number. */
 bool gr_address_parse(gr_address *, const char *text);

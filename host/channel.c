@@ -1,12 +1,18 @@
 #include "channel.h"
 
+#include <errno.h>
 #include <math.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "alloc.h"
 
-enum { RECEIVE_BUFFER = 1 << 20, EDNS_SIZE = 1232 };
+enum { RECEIVE_BUFFER = 1 << 20, EDNS_SIZE = 1232, RESPONSE = 0x80 };
 
 /* --- its sockets -------------------------------------------------------- */
 
@@ -92,6 +98,63 @@ static void on_socket(void *arg, ares_socket_t fd, int in, int out) {
   ev_unref(hub_of(c)->loop);
 }
 
+/* --- what it does with them --------------------------------------------- */
+
+static ares_socket_t open_socket(int family, int type, int protocol,
+                                 void *arg) {
+  int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+  int size = RECEIVE_BUFFER, on = 1;
+  (void)arg;
+  if (fd < 0) return ARES_SOCKET_BAD;
+  if (type == SOCK_DGRAM)
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+  else
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return fd;
+}
+
+static int close_socket(ares_socket_t fd, void *arg) {
+  (void)arg;
+  return close(fd);
+}
+
+static int connect_socket(ares_socket_t fd, const struct sockaddr *to,
+                          ares_socklen_t len, void *arg) {
+  (void)arg;
+  return connect(fd, to, len);
+}
+
+static bool is_datagram(int fd) {
+  int type = SOCK_STREAM;
+  socklen_t n = sizeof type;
+  return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) && type == SOCK_DGRAM;
+}
+
+/* An empty datagram is not the end of a connection, and a question no answer:
+ * they become a message too short to be believed. */
+static ares_ssize_t receive(ares_socket_t fd, void *data, size_t size,
+                            int flags, struct sockaddr *from,
+                            ares_socklen_t *len, void *arg) {
+  gr_channel *c = arg;
+  ssize_t got = recvfrom(fd, data, size, flags, from, len);
+  if (got > 0) gr_query_look(c->resolver, data, (size_t)got);
+  bool odd = !got || (got > 2 && !(((const uint8_t *)data)[2] & RESPONSE));
+  if (!odd || !size || !is_datagram(fd)) return got;
+  *(char *)data = 0;
+  return 1;
+}
+
+static ares_ssize_t send_pieces(ares_socket_t fd, const struct iovec *pieces,
+                                int count, void *arg) {
+  struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)pieces,
+                     .msg_iovlen = (size_t)count};
+  (void)arg;
+  return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
+static const struct ares_socket_functions functions = {
+    open_socket, close_socket, connect_socket, receive, send_pieces};
+
 /* --- life --------------------------------------------------------------- */
 
 /* c-ares' own list of the servers. */
@@ -115,7 +178,7 @@ static int set_servers(gr_channel *c, const gr_resolvconf *conf) {
 static int init(gr_channel *c, const gr_resolvconf *conf) {
   char nothing[] = "/dev/null", lookups[] = "b";
   struct ares_options o = {.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES |
-                                    ARES_FLAG_EDNS |
+                                    (c->resolver->plain ? 0 : ARES_FLAG_EDNS) |
                                     (conf->tcp ? ARES_FLAG_USEVC : 0),
                            .timeout = (int)fmax(conf->timeout * 1e3, 1),
                            .tries = conf->attempts,
@@ -123,13 +186,11 @@ static int init(gr_channel *c, const gr_resolvconf *conf) {
                            .lookups = lookups,
                            .ednspsz = EDNS_SIZE,
                            .resolvconf_path = nothing,
-                           .socket_receive_buffer_size = RECEIVE_BUFFER,
                            .sock_state_cb = on_socket,
                            .sock_state_cb_data = c};
   int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
              ARES_OPT_NDOTS | ARES_OPT_LOOKUPS | ARES_OPT_EDNSPSZ |
-             ARES_OPT_RESOLVCONF | ARES_OPT_SOCK_RCVBUF |
-             ARES_OPT_SOCK_STATE_CB | ARES_OPT_DOMAINS |
+             ARES_OPT_RESOLVCONF | ARES_OPT_SOCK_STATE_CB | ARES_OPT_DOMAINS |
              (conf->rotate ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE);
   return ares_init_options(&c->ares, &o, mask) ? -1 : 0;
 }
@@ -144,6 +205,7 @@ gr_channel *gr_channel_open(gr_resolver *r) {
     gr_free(c);
     return NULL;
   }
+  ares_set_socket_functions(c->ares, &functions, c);
   gr_list_append(&r->channels, &c->node);
   if (!set_servers(c, &r->conf)) return c;
   gr_channel_close(c);

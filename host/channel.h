@@ -36,6 +36,10 @@ void gr_channel_cancel(gr_channel *);
 /* A query has ended: a status of c-ares, and the message if there is one. */
 void gr_query_end(gr_query *, int status, const uint8_t *data, size_t len);
 
+/* A message has come in, which c-ares will judge; if it says that the server
+ * failed, c-ares asks the next one and does not tell why. */
+void gr_query_look(gr_resolver *, const uint8_t *data, size_t len);
+
 /* Around calls into c-ares: what must not be done inside is done afterwards. */
 void gr_resolver_enter(gr_resolver *);
 void gr_resolver_leave(gr_resolver *);

@@ -11,6 +11,7 @@ static int close_it(lua_State *L) {
   x->resolver = NULL;
   gr_lookup_fini(&x->lookup);
   gr_ask_drop(&x->ask);
+  gr_nameinfo_fini(&x->nameinfo);
   gr_resolver_release(r);
   return 0;
 }
@@ -31,6 +32,7 @@ static void push_metatable(lua_State *L) {
 
 static void wake(gr_resolving *x) {
   gr_waiter *w = x->waiter;
+  x->ended = true;
   if (w && w->state == GR_PARKED && w->turn == x->turn)
     gr_wake(x->hub, w, GR_WOKEN);
 }
@@ -43,10 +45,15 @@ static void ask_done(gr_ask *ask) {
   wake(gr_container(ask, gr_resolving, ask));
 }
 
+static void nameinfo_done(gr_nameinfo *n) {
+  wake(gr_container(n, gr_resolving, nameinfo));
+}
+
 gr_resolving *gr_resolving_push(lua_State *L, gr_state *S, gr_resolver *r) {
   gr_resolving *x = lua_newuserdatauv(L, sizeof *x, 0);
   *x = (gr_resolving){.lookup = {.resolver = r, .done = lookup_done},
                       .ask = {.done = ask_done},
+                      .nameinfo = {.done = nameinfo_done},
                       .hub = &S->hub};
   push_metatable(L);
   lua_setmetatable(L, -2);

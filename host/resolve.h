@@ -1,4 +1,4 @@
-/* How a greenlet waits for a lookup or a query.
+/* How a greenlet waits for a lookup, a query or the name of an address.
  *
  *     gr_resolving *x = gr_resolving_push(L, S, resolver);
  *     if (gr_lookup_start(&x->lookup, ...)) ...ended...
@@ -8,19 +8,23 @@
  *     return gr_park(L, S, &some_wait, true, ctx, k);
  *
  * What is pushed is a to-be-closed value: however the call ends, the lookup
- * ends with it.  In `k`, GR_WOKEN says that the answer is there. */
+ * ends with it.  In `k`, GR_WOKEN says that the answer is there
+ * (if nothing else could wake it: `ended`). */
 #ifndef GR_RESOLVE_H
 #define GR_RESOLVE_H
 
 #include "lookup.h"
+#include "nameinfo.h"
 #include "state.h"
 
 typedef struct gr_resolving {
   gr_lookup lookup;
   gr_ask ask;
+  gr_nameinfo nameinfo;
   gr_resolver *resolver; /* NULL: closed */
   gr_hub *hub;
   gr_waiter *waiter;
+  bool ended;    /* the answer is there */
   uint32_t turn; /* of its waits: the one for us */
 } gr_resolving;
 

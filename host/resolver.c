@@ -90,17 +90,19 @@ static int status_of(int ares) {
   }
 }
 
+static int status_of_rcode(unsigned rcode) {
+  static const int of[] = {GR_DNS_OK,       GR_DNS_FORMERR, GR_DNS_SERVFAIL,
+                           GR_DNS_NXDOMAIN, GR_DNS_NOTIMP,  GR_DNS_REFUSED};
+  return rcode < sizeof of / sizeof *of ? of[rcode] : GR_DNS_SERVFAIL;
+}
+
 /* What the message itself says. */
 static int check(const gr_query *q) {
-  static const int of_rcode[] = {GR_DNS_OK,       GR_DNS_FORMERR,
-                                 GR_DNS_SERVFAIL, GR_DNS_NXDOMAIN,
-                                 GR_DNS_NOTIMP,   GR_DNS_REFUSED};
   gr_message m;
   gr_record r;
   char target[GR_NAME_TEXT], owner[GR_NAME_TEXT];
   if (gr_message_read(&m, q->answer, q->len)) return GR_DNS_BADRESP;
-  if (m.rcode >= sizeof of_rcode / sizeof *of_rcode) return GR_DNS_SERVFAIL;
-  if (m.rcode) return of_rcode[m.rcode];
+  if (m.rcode) return status_of_rcode(m.rcode);
   if (!gr_message_target(q->answer, q->len, target)) return GR_DNS_BADRESP;
   bool any = false;
   int more;
@@ -111,6 +113,19 @@ static int check(const gr_query *q) {
   }
   if (more < 0) return GR_DNS_BADRESP;
   return any ? GR_DNS_OK : GR_DNS_NODATA;
+}
+
+void gr_query_look(gr_resolver *r, const uint8_t *data, size_t len) {
+  gr_message m;
+  char name[GR_NAME_TEXT];
+  if (gr_message_read(&m, data, len)) return;
+  int status = status_of_rcode(m.rcode);
+  if (status != GR_DNS_SERVFAIL && status != GR_DNS_NOTIMP &&
+      status != GR_DNS_REFUSED)
+    return;
+  gr_message_name(&m, m.question, name);
+  gr_query *q = gr_query_find(r, name, m.qtype);
+  if (q && !q->ended) q->heard = status;
 }
 
 /* --- asking ------------------------------------------------------------- */
@@ -138,6 +153,22 @@ static void end(gr_query *q, int status) {
   tell(q);
 }
 
+/* A server that does not understand us may not know EDNS (RFC 6891 §7).  c-ares
+ * sees to that for one query at a time.  It is in line again; those who wait
+ * for it keep it. */
+static bool ask_plainly(gr_resolver *r, gr_query *q) {
+  if (q->retried) return false;
+  q->retried = true;
+  if (!r->plain) r->channel = NULL;
+  r->plain = true;
+  gr_free(q->answer);
+  q->answer = NULL;
+  q->len = 0;
+  q->refs--;
+  gr_list_append(&r->line, &q->node);
+  return true;
+}
+
 void gr_query_end(gr_query *q, int status, const uint8_t *data, size_t len) {
   gr_resolver *r = q->resolver;
   gr_channel *c = q->channel;
@@ -148,6 +179,7 @@ void gr_query_end(gr_query *q, int status, const uint8_t *data, size_t len) {
     r->out--;
   }
   int how = status_of(status);
+  if (how == GR_DNS_UNREACHABLE && q->heard) how = q->heard;
   if (data && (q->answer = gr_realloc(NULL, len + 1))) {
     memcpy(q->answer, data, len);
     q->len = len;
@@ -155,6 +187,7 @@ void gr_query_end(gr_query *q, int status, const uint8_t *data, size_t len) {
   } else if (data) {
     how = GR_DNS_NOMEM;
   }
+  if (how == GR_DNS_FORMERR && q->wanted && ask_plainly(r, q)) return;
   end(q, how);
   gr_query_release(q); /* of c-ares */
 }
@@ -295,10 +328,12 @@ void gr_resolver_refresh(gr_resolver *r) {
   gr_resolvconf_init(&conf);
   if (gr_resolvconf_load(&conf, r->conf_path)) {
     gr_resolvconf_fini(&conf);
-    return; /* out of memory: the one from before will do */
+    r->seen.at = 0;
+    return; /* out of memory: the one from before will do for now */
   }
   gr_resolvconf_fini(&r->conf);
   r->conf = conf;
+  r->plain = false;
   r->channel = NULL;
   gr_query_forget(r);
 }
@@ -311,9 +346,8 @@ void gr_resolver_clear(gr_resolver *r) {
 
 static void fini(gr_hub *hub, gr_part *part) {
   gr_resolver *r = gr_container(part, gr_resolver, part);
-  bool owned = hub->resolver == r;
+  (void)hub;
   gr_resolver_close(r);
-  if (owned) gr_resolver_release(r);
 }
 
 static char *copy(const char *s) {
@@ -367,12 +401,20 @@ gr_resolver *gr_resolver_default(gr_hub *hub, const char **message) {
   return hub->resolver;
 }
 
+void gr_resolver_use(gr_hub *hub, gr_resolver *r) {
+  gr_resolver *before = hub->resolver;
+  hub->resolver = r;
+  if (r) r->refs++;
+  if (before) gr_resolver_release(before);
+}
+
 void gr_resolver_close(gr_resolver *r) {
   if (!r->hub) return;
   r->refs++;
   r->depth++; /* nothing new is begun */
   gr_node_remove(&r->part.node);
-  if (r->hub->resolver == r) r->hub->resolver = NULL;
+  bool system = r->hub->resolver == r;
+  if (system) r->hub->resolver = NULL;
   r->channel = NULL;
   while (!gr_list_empty(&r->channels))
     gr_channel_close(
@@ -385,12 +427,13 @@ void gr_resolver_close(gr_resolver *r) {
   gr_query_forget(r);
   r->hub = NULL;
   r->depth--;
+  if (system) gr_resolver_release(r);
   gr_resolver_release(r);
 }
 
 void gr_resolver_release(gr_resolver *r) {
+  if (r->refs == 1) gr_resolver_close(r);
   if (--r->refs) return;
-  gr_resolver_close(r);
   gr_hosts_fini(&r->hosts);
   gr_resolvconf_fini(&r->conf);
   gr_free(r->buckets);

@@ -51,7 +51,7 @@ enum {
   GR_DNS_STATUSES
 };
 
-enum { GR_DNS_PARALLEL = 256 }; /* unless its user says otherwise */
+enum { GR_DNS_PARALLEL = 128 }; /* unless its user says otherwise */
 
 typedef struct gr_query {
   gr_node node;          /* in line, or in the cache by last use */
@@ -64,7 +64,9 @@ typedef struct gr_query {
   bool listed; /* in the table */
   bool wanted; /* by an ask, or by one to be */
   bool ended;
+  bool retried; /* without EDNS */
   int status;
+  int heard; /* what a server failed with, or GR_DNS_OK */
   unsigned type;
   uint8_t *answer; /* a message, or NULL */
   size_t len;
@@ -94,8 +96,9 @@ typedef struct gr_resolver {
   struct gr_channel *channel; /* it, or NULL */
   gr_list line;               /* queries that wait for their turn */
   unsigned parallel, out;     /* limit, and how many are out and wanted */
-  unsigned depth;             /* calls into c-ares that have not returned */
-  pid_t pid;                  /* whose the channels are */
+  bool plain;     /* a server does not understand EDNS: ask without */
+  unsigned depth; /* calls into c-ares that have not returned */
+  pid_t pid;      /* whose the channels are */
 
   struct gr_query **buckets;
   unsigned nbuckets, nqueries; /* a power of two; in the table */
@@ -121,6 +124,10 @@ gr_resolver *gr_resolver_new(gr_hub *, gr_resolver_options *);
  * $GREENLUA_RESOLVER, $GREENLUA_RESOLV_CONF and $GREENLUA_HOSTS are looked at
  * when it is first wanted.  NULL, and *message (NULL: out of memory). */
 gr_resolver *gr_resolver_default(gr_hub *, const char **message);
+
+/* Let this one (NULL: a new one, when it is wanted) take the place of the
+ * default one; the hub has a reference then. */
+void gr_resolver_use(gr_hub *, gr_resolver *);
 
 /* End all its queries with GR_DNS_CANCELLED; further ones end so at once. */
 void gr_resolver_close(gr_resolver *);

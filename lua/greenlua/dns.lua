@@ -1,7 +1,7 @@
 --- Names and addresses. Whoever asks parks; the others run meanwhile.
 --
 -- Names are looked up on the hub's loop by c-ares: without threads, any number
--- of them at once (256 are on their way at a time, the others wait in line), and
+-- of them at once (128 are on their way at a time, the others wait in line), and
 -- two who ask for the same share one question. The hosts file and `resolv.conf`
 -- are honoured (servers, search list, `ndots`, `timeout`, `attempts`, `rotate`,
 -- `use-vc`; `LOCALDOMAIN` and `RES_OPTIONS` too), and changes of them are
@@ -201,6 +201,15 @@ local function resolve(resolver, name, kind, options)
   return ask(resolver, name, number, options.timeout)
 end
 
+-- The name of a number: of the hosts file, of the C library, or of name servers.
+local function name_of(resolver, text, timeout)
+  local known = core.hosts_name(resolver, text)
+  if known then return known end
+  if core.has_threads(resolver) then return core.nameinfo(resolver, text, nil, timeout) end
+  local records, message, code = query(resolver, core.reverse(text), types.PTR, timeout)
+  return records and records[1].target, message, code
+end
+
 local function getnameinfo(resolver, addr, port, options)
   options = check_options("getnameinfo", 3, options)
   if type(addr) ~= "string" then misuse("getnameinfo", 1, "a string", addr) end
@@ -211,10 +220,9 @@ local function getnameinfo(resolver, addr, port, options)
   if service and not options.numericserv then
     service = core.service_name(number, protocols[options.socktype or "stream"]) or service
   end
-  local name = options.numerichost and text or core.hosts_name(resolver, text)
+  if options.numerichost then return text, service end
+  local name, message, code = name_of(resolver, text, options.timeout)
   if name then return name, service end
-  local records, message, code = resolve(resolver, text, types.PTR, { timeout = options.timeout })
-  if records then return records[1].target, service end
   if not options.namereqd and (code == "NXDOMAIN" or code == "NODATA") then
     return text, service
   end
@@ -273,7 +281,7 @@ end
 -- * `timeout` (5) seconds of the first attempt, later ones have more; `attempts`
 --   (2) at each server; `rotate`: servers take turns; `tcp`: never UDP.
 -- * `search`: a list of domains; `ndots` (1).
--- * `parallel` (256): queries on their way at a time.
+-- * `parallel` (128): queries on their way at a time.
 -- * `resolv_conf`: the path of a file to take all of these from instead.
 -- * `hosts`: the path of a hosts file; without it there is none.
 -- * `threads`: addresses are found by the C library, as `GREENLUA_RESOLVER=thread`.
@@ -293,19 +301,31 @@ end
 function Resolver:close() core.close(self._core) end
 Resolver.__close = Resolver.close
 
+--- Is it a Resolver?
+-- @function Resolver.is
+-- @param value
+-- @treturn boolean
+
+--- As `dns.getaddrinfo`.
 function Resolver:getaddrinfo(host, port, options)
   return getaddrinfo(self._core, host, port, options)
 end
 
+--- As `dns.getnameinfo`.
 function Resolver:getnameinfo(addr, port, options)
   return getnameinfo(self._core, addr, port, options)
 end
 
+--- As `dns.resolve`, but for the option `servers`.
 function Resolver:resolve(name, kind, options)
   return resolve(self._core, name, kind, options)
 end
+
+--- The same as `resolve`.
+-- @function Resolver:query
 Resolver.query = Resolver.resolve
 
+--- As `dns.clear_cache`.
 function Resolver:clear_cache() core.clear(self._core) end
 
 local function stats(resolver)
@@ -313,6 +333,7 @@ local function stats(resolver)
   return { asked = asked, hits = hits, cached = cached, out = out, waiting = waiting }
 end
 
+--- As `dns.stats`.
 function Resolver:stats() return stats(self._core) end
 
 --- @section end
@@ -390,6 +411,15 @@ dns.query = dns.resolve
 
 --- Forgets all answers.
 function dns.clear_cache() core.clear() end
+
+--- Lets a resolver take the place of the system's, for sockets too.
+-- @tparam ?Resolver resolver nil: as it was in the beginning, with an empty cache
+function dns.use(resolver)
+  if resolver ~= nil and not Resolver.is(resolver) then
+    error(("bad argument #1 to 'use' (Resolver expected, got %s)"):format(type(resolver)), 2)
+  end
+  core.use(resolver and resolver._core)
+end
 
 --- What there is to know about the system's resolver.
 -- @treturn table `asked` (questions sent), `hits` (answers that were known
