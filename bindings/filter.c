@@ -11,7 +11,7 @@ static const gr_wait handshake_wait = {.name = "handshake"};
  * socket | nil, message.  From then on the filter is its user value, and its
  * class is that of a client. */
 static int put_filter(lua_State *L) {
-  grb_socket *s = grb_check(L, GRB_ANY);
+  grb_socket *s = grb_check(L, GRB_STREAM);
   gr_filter *f = lua_touserdata(L, 2);
   luaL_argcheck(
       L, f && lua_rawlen(L, 2) >= sizeof *f && f->magic == &gr_filter_magic, 2,
@@ -75,7 +75,7 @@ static int handshake_k(lua_State *L, int status, lua_KContext ctx) {
 /* handshake(socket [, timeout]) -> true | nil, message.  Without a timeout the
  * socket's own counts. */
 static int handshake(lua_State *L) {
-  grb_socket *s = grb_check(L, GRB_ANY);
+  grb_socket *s = grb_check(L, GRB_STREAM);
   gr_state *S = gr_state_of(L);
   bool own = lua_isnoneornil(L, 2);
   double at = own ? 0 : gr_check_deadline(L, S, 2);
