@@ -101,10 +101,18 @@ static int success(lua_State *L, const outgoing *o) {
   return 3;
 }
 
-static int failure(lua_State *L, const outgoing *o, int err) {
-  grb_fail(L, err);
+static int failure(lua_State *L, const grb_socket *s, const outgoing *o,
+                   int err) {
+  lua_pushnil(L);
+  lua_pushstring(L, grb_stream_message(&s->stream, GRB_WRITE, err));
   lua_pushinteger(L, o->sent);
   return 3;
+}
+
+/* Is there anything left of a string?  Of a list only its next element tells.
+ */
+static bool is_over(const outgoing *o) {
+  return !o->list && o->i > o->j;
 }
 
 /* Write one lot: 1: go on; 0: nothing is left; -errno. */
@@ -117,7 +125,7 @@ static int write_some(lua_State *L, grb_socket *s, outgoing *o) {
   ssize_t done = size ? gr_stream_write(&s->stream, pieces, n) : 0;
   if (done >= 0) advance(o, pieces, n, (size_t)done);
   if (o->list) lua_settop(L, 5);
-  return done < 0 ? (int)done : n > 0;
+  return done < 0 ? (int)done : n > 0 && !is_over(o);
 }
 
 static int send_k(lua_State *L, int status, lua_KContext ctx);
@@ -129,7 +137,7 @@ static int go_on(lua_State *L, gr_state *S, grb_socket *s, outgoing *o,
   while ((got = write_some(L, s, o)) > 0)
     ;
   bool again = got == -EAGAIN;
-  if (got < 0 && !again) return failure(L, o, -got);
+  if (got < 0 && !again) return failure(L, s, o, -got);
   if (again && !last) {
     save(L, o);
     return grb_wait(L, S, s, GRB_WRITE, &send_wait, 0, send_k);
@@ -139,7 +147,7 @@ static int go_on(lua_State *L, gr_state *S, grb_socket *s, outgoing *o,
     save(L, o);
     return grb_give_way(L, S, 0, send_k);
   }
-  return again ? failure(L, o, ETIMEDOUT) : success(L, o);
+  return again ? failure(L, s, o, ETIMEDOUT) : success(L, o);
 }
 
 static int send_k(lua_State *L, int status, lua_KContext ctx) {
@@ -163,7 +171,8 @@ static int send_data(lua_State *L) {
   } else {
     size_t size;
     luaL_checklstring(L, 2, &size);
-    set_range(L, &o, (lua_Integer)size);
+    o.j = (lua_Integer)size;
+    if (lua_gettop(L) > 2) set_range(L, &o, o.j);
     o.sent = o.i - 1;
   }
   if (!gr_list_empty(&s->stream.writes.waiters))

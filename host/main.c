@@ -9,6 +9,7 @@
 
 #include "alloc.h"
 #include "command.h"
+#include "coop.h"
 #include "greenlualib.h"
 
 #define VERSION "greenlua 0.1.0"
@@ -56,6 +57,8 @@ static void print_help(FILE *to) {
           "                that know of none; before anything else is run\n"
           "  -             the script is on stdin\n"
           "  --            what follows is no option\n"
+          "  --coop-libc   C libraries that wait (poll, recv, sleep ...) let "
+          "others run\n"
           "  --help        print this\n"
           "  --version     print the versions, and nothing else\n"
           "\n"
@@ -155,8 +158,8 @@ static int run_require(lua_State *L, const char *what) {
 
 typedef struct options {
   bool code, prompt, versions, clean; /* -e, -i, -v, -E */
-  bool help, version, monkey;
-  const char *bad; /* the option that is wrong */
+  bool help, version, coop, monkey;   /* the long ones */
+  const char *bad;                    /* the option that is wrong */
   int argc;
   int script; /* its index in argv; argc if there is none */
 } options;
@@ -194,6 +197,8 @@ static bool accept_long(options *o, const char *name) {
     o->help = true;
   else if (!strcmp(name, "version"))
     o->version = true;
+  else if (!strcmp(name, "coop-libc"))
+    o->coop = true;
   else if (!strcmp(name, "monkey"))
     o->monkey = true;
   else
@@ -338,6 +343,7 @@ static int protected_main(lua_State *L) {
   set_arg(L, o->argc, argv, o->script);
   lua_gc(L, LUA_GCGEN, 0, 0);
   gr_interrupt_open(L);
+  if (o->coop) gr_coop_open(L);
   lua_pushboolean(L, run_all(L, argv, o));
   return 1;
 }
