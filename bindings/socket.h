@@ -4,8 +4,10 @@
 #define GRB_SOCKET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
+#include "connection.h"
 #include "state.h"
 #include "stream.h"
 
@@ -15,18 +17,20 @@ enum { GRB_MASTER, GRB_CLIENT, GRB_SERVER, GRB_CLASSES, GRB_ANY = -1 };
 enum { GRB_READ, GRB_WRITE }; /* sides */
 
 typedef struct grb_socket {
-  const void *magic; /* &grb_socket_magic */
-  int family;        /* AF_UNSPEC as long as it is open */
+  const void *magic; /* these two: a gr_connection */
+  gr_stream stream;
+  int family; /* AF_UNSPEC as long as it is open */
   uint8_t class;
   bool delays;         /* somebody turned TCP_NODELAY off */
   double block, total; /* of settimeout; negative: none */
   double until[2];     /* the end of the running operation of each side */
-  gr_stream stream;
-  double delay; /* seconds until accept looks for a descriptor again */
-  double birth; /* for getstats */
+  double delay;        /* seconds until accept looks for a descriptor again */
+  double birth;        /* for getstats */
 } grb_socket;
 
-extern const char grb_socket_magic;
+#define grb_socket_magic gr_connection_magic
+_Static_assert(offsetof(grb_socket, stream) == offsetof(gr_connection, stream),
+               "a socket begins with a gr_connection");
 
 /* --- objects ------------------------------------------------------------ */
 
