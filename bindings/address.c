@@ -185,20 +185,41 @@ static int push_path(lua_State *L, const struct grb_address *a) {
   return 1;
 }
 
-static int push_name(lua_State *L, grb_socket *s, const struct grb_address *a) {
+/* IPv6 without a scope, and IPv4: no need to ask the C library for more. */
+static bool push_plain(lua_State *L, const struct grb_address *a) {
+  const struct sockaddr_in *in = (const struct sockaddr_in *)&a->addr;
+  const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->addr;
+  char host[INET6_ADDRSTRLEN] = "";
+  bool six = a->addr.ss_family == AF_INET6;
+  if (six ? in6->sin6_scope_id : a->addr.ss_family != AF_INET) return false;
+  const void *from = six ? (const void *)&in6->sin6_addr : &in->sin_addr;
+  lua_pushstring(L, inet_ntop(a->addr.ss_family, from, host, sizeof host));
+  lua_pushinteger(L, ntohs(six ? in6->sin6_port : in->sin_port));
+  return true;
+}
+
+int grb_push_address(lua_State *L, const struct grb_address *a) {
   char port[NI_MAXSERV] = "";
-  if (s->family == AF_UNIX) return push_path(L, a);
+  if (a->addr.ss_family == AF_UNIX) return push_path(L, a);
+  if (push_plain(L, a)) return 2;
   push_number(L, a);
   getnameinfo((const struct sockaddr *)&a->addr, a->len, NULL, 0, port,
               sizeof port, NI_NUMERICSERV);
   lua_pushinteger(L, strtol(port, NULL, 10));
+  return 2;
+}
+
+static int push_name(lua_State *L, grb_socket *s, const struct grb_address *a) {
+  int n = grb_push_address(L, a);
+  if (s->family == AF_UNIX) return n;
   lua_pushstring(L, family_name(s->family));
-  return 3;
+  return n + 1;
 }
 
 /* getpeername() -> address, port, family | path | nil, message */
 static int get_peer_name(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_ANY);
+  if (grb_is_datagram(s)) grb_check(L, GRB_CONNECTED);
   struct grb_address a = {.len = sizeof a.addr};
   if (getpeername(grb_fd(s), (struct sockaddr *)&a.addr, &a.len))
     return grb_fail(L, errno);

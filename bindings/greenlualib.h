@@ -25,6 +25,7 @@ int luaopen_greenlua_core_http(lua_State *L);
 int luaopen_greenlua_core_queue(lua_State *L);
 int luaopen_greenlua_core_scope(lua_State *L);
 int luaopen_greenlua_core_select(lua_State *L);
+int luaopen_greenlua_core_server(lua_State *L);
 int luaopen_greenlua_core_signal(lua_State *L);
 int luaopen_greenlua_core_socket(lua_State *L);
 

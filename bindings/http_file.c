@@ -4,12 +4,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "alloc.h"
 #include "http.h"
+#include "sendfile.h"
 
 enum { LOT = 1 << 20, INLINE_FILE = 16 << 10 };
 
@@ -77,32 +77,11 @@ static int fail_file(lua_State *L, grh_conn *c, int err) {
   return grh_fail(L, err);
 }
 
-static bool filtered(const gr_stream *s) {
-  (void)s;
-  return false;
-}
-
-/* Through memory: for streams that are not the kernel's alone. */
-static ssize_t copy_lot(grh_conn *c, int fd, off_t at, size_t n) {
-  char lot[INLINE_FILE];
-  ssize_t got = pread(fd, lot, n < sizeof lot ? n : sizeof lot, at);
-  if (got <= 0) return got ? -errno : -EIO;
-  struct iovec piece = {lot, (size_t)got};
-  return gr_stream_write(c->stream, &piece, 1);
-}
-
 static ssize_t send_lot(grh_conn *c, int fd, off_t at, size_t n) {
-  ssize_t sent;
-  gr_stream *s = c->stream;
-  if (gr_stream_fd(s) < 0) return -ECONNRESET;
-  if (filtered(s)) return copy_lot(c, fd, at, n);
-  int flushed = gr_stream_flush(s);
-  if (flushed) return flushed;
-  do sent = sendfile(gr_stream_fd(s), fd, &at, n < LOT ? n : LOT);
-  while (sent < 0 && errno == EINTR);
-  if (sent > 0) s->sent += (uint64_t)sent;
-  if (sent == 0) return -EIO; /* the file has shrunk */
-  return sent < 0 ? (errno == EAGAIN ? -EAGAIN : -errno) : sent;
+  if (gr_stream_fd(c->stream) < 0) return -ECONNRESET;
+  ssize_t sent =
+      gr_stream_sendfile(c->stream, fd, (uint64_t)at, n < LOT ? n : LOT);
+  return sent ? sent : -EIO; /* the file has shrunk */
 }
 
 static int file_k(lua_State *L, int status, lua_KContext ctx);

@@ -13,6 +13,7 @@ static const luaL_Reg in_c[] = {
     {"greenlua.core.queue", luaopen_greenlua_core_queue},
     {"greenlua.core.scope", luaopen_greenlua_core_scope},
     {"greenlua.core.select", luaopen_greenlua_core_select},
+    {"greenlua.core.server", luaopen_greenlua_core_server},
     {"greenlua.core.signal", luaopen_greenlua_core_signal},
     {"greenlua.core.socket", luaopen_greenlua_core_socket},
     {NULL, NULL}};

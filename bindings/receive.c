@@ -271,7 +271,7 @@ static int lines(lua_State *L) {
 }
 
 static int dirty(lua_State *L) {
-  lua_pushboolean(L, grb_check(L, GRB_ANY)->stream.in.len > 0);
+  lua_pushboolean(L, grb_check(L, GRB_STREAM)->stream.in.len > 0);
   return 1;
 }
 
