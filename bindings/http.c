@@ -112,6 +112,14 @@ static int close_all(lua_State *L) {
   return 0;
 }
 
+/* set_handler(server, function) */
+static int set_handler(lua_State *L) {
+  grh_check_server(L, 1);
+  lua_settop(L, 2);
+  lua_setiuservalue(L, 1, GRH_V_HANDLER);
+  return 0;
+}
+
 static int resume(lua_State *L) {
   grh_check_server(L, 1)->stopping = false;
   return 0;
@@ -164,9 +172,13 @@ static grh_http *new_http(lua_State *L, gr_state *S) {
 }
 
 static void open_server(lua_State *L, grh_http *h) {
-  static const luaL_Reg methods[] = {{"stop", stop},     {"close", close_all},
-                                     {"resume", resume}, {"wait", wait_for_end},
-                                     {"counts", counts}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"stop", stop},
+                                     {"close", close_all},
+                                     {"resume", resume},
+                                     {"set_handler", set_handler},
+                                     {"wait", wait_for_end},
+                                     {"counts", counts},
+                                     {NULL, NULL}};
   lua_createtable(L, 0, 2);
   lua_newtable(L);
   gr_setfuncs(L, h->S, methods);

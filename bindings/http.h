@@ -128,7 +128,8 @@ enum {
   GRH_V_RESPONSE,
   GRH_V_TRACE,   /* of the last error */
   GRH_V_CONTEXT, /* what a turn starts with */
-  GRH_V_CONN_END = GRH_V_CONTEXT
+  GRH_V_ADDRESS, /* of the client, if the server has it */
+  GRH_V_CONN_END = GRH_V_ADDRESS
 };
 
 /* grh_body.state */
@@ -349,7 +350,7 @@ void grh_gzip_drop(grh_conn *c);
 
 /* --- serving (http_serve.c) --------------------------------------------- */
 
-/* serve(socket, server): until the connection ends.  May block. */
+/* serve(socket, server [, address]): until the connection ends.  May block. */
 int grh_serve(lua_State *L);
 
 grh_server *grh_check_server(lua_State *L, int arg);

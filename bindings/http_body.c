@@ -232,4 +232,16 @@ static int read_some(lua_State *L) {
   return read_on(L, S, c, false);
 }
 
-const luaL_Reg grh_body_methods[] = {{"read_some", read_some}, {NULL, NULL}};
+/* _refuse_body(req, status): it is not read further */
+static int refuse_body(lua_State *L) {
+  grh_request *r = grh_check_request(L, 1);
+  lua_Integer status = luaL_checkinteger(L, 2);
+  if (r->c && r->c->body.state != GRH_B_DONE)
+    (void)stop_body(L, r->c, (int)status);
+  else if (r->c)
+    r->c->body.failed = (uint16_t)status;
+  return 0;
+}
+
+const luaL_Reg grh_body_methods[] = {
+    {"read_some", read_some}, {"_refuse_body", refuse_body}, {NULL, NULL}};

@@ -257,8 +257,16 @@ static int header_at(lua_State *L) {
   return 3;
 }
 
-const luaL_Reg grh_field_methods[] = {{"set_header", set_header},
-                                      {"add_header", add_header},
-                                      {"get_header", get_header},
-                                      {"header_at", header_at},
-                                      {NULL, NULL}};
+/* clear_headers(res) -> res */
+static int clear_headers(lua_State *L) {
+  grh_response *r = check_fresh(L);
+  r->used = 0;
+  r->typed = r->dated = r->encoded = r->tagged = r->varies = r->sized = false;
+  lua_settop(L, 1);
+  return 1;
+}
+
+const luaL_Reg grh_field_methods[] = {
+    {"set_header", set_header},       {"add_header", add_header},
+    {"get_header", get_header},       {"header_at", header_at},
+    {"clear_headers", clear_headers}, {NULL, NULL}};

@@ -34,7 +34,9 @@ void grh_open_class(lua_State *L, gr_state *S, const void *key,
   push_handler(L, S, members, lazy, newindex);
   lua_setfield(L, -2, "__newindex");
   lua_rawsetp(L, LUA_REGISTRYINDEX, key);
-  lua_setfield(L, module, lua_pushfstring(L, "%s_lazy", name));
+  lua_pushfstring(L, "%s_lazy", name);
+  lua_insert(L, -2);
+  lua_rawset(L, module);
   lua_settop(L, members);
   lua_setfield(L, module, name);
 }

@@ -133,20 +133,26 @@ enum {
   CONTENT_LENGTH,
   SOCKET,
   SERVER,
+  ADDRESS,
+  BODY_STATUS,
   OVER
 };
 
 static const char *const properties[] = {
     "method", "path",    "raw_path",   "query_string",
     "target", "version", "keep_alive", "content_length",
-    "socket", "server",  "over",       NULL};
+    "socket", "server",  "_address",   "_body_status",
+    "over",   NULL};
 
 /* A value of the connection, or nil after its turn. */
 static void push_of_connection(lua_State *L, grh_request *r, int value) {
   lua_pushnil(L);
   if (!r->c) return;
   lua_getiuservalue(L, 1, 2);
-  lua_getiuservalue(L, -1, value == SOCKET ? GRH_V_SOCKET : GRH_V_CONFIG);
+  lua_getiuservalue(L, -1,
+                    value == SOCKET    ? GRH_V_SOCKET
+                    : value == ADDRESS ? GRH_V_ADDRESS
+                                       : GRH_V_CONFIG);
   if (value == SERVER) lua_getiuservalue(L, -1, GRH_V_SERVER);
 }
 
@@ -175,6 +181,12 @@ static int push_property(lua_State *L, grh_request *r, int property) {
     break;
   case CONTENT_LENGTH:
     push_length(L, r);
+    break;
+  case BODY_STATUS:
+    if (r->c && r->c->body.failed)
+      lua_pushinteger(L, r->c->body.failed);
+    else
+      lua_pushnil(L);
     break;
   case OVER:
     lua_pushboolean(L, !r->c);

@@ -10,7 +10,7 @@
 const char grh_conn_key;
 
 /* What lies on the stack: for the whole connection, then for a turn. */
-enum { SOCKET = 1, SERVER, CONN, TRACE, REQUEST, RESPONSE, REST };
+enum { SOCKET = 1, SERVER, ADDRESS, CONN, TRACE, REQUEST, RESPONSE, REST };
 
 /* What to do next, and what a continuation goes on with. */
 enum {
@@ -228,7 +228,7 @@ static int respond(lua_State *L) {
 
 /* The error is on top; its traceback, the user value of the connection. */
 static int fail(lua_State *L, grh_conn *c) {
-  lua_replace(L, REST);
+  lua_insert(L, REST);
   lua_settop(L, REST);
   c->ends = true;
   lua_getiuservalue(L, SERVER, GRH_V_FAIL);
@@ -482,8 +482,12 @@ int grh_serve(lua_State *L) {
   gr_stream *s = gr_to_stream(L, 1);
   grh_server *sv = grh_check_server(L, 2);
   luaL_argexpected(L, s, 1, "connected socket");
-  lua_settop(L, 2);
+  lua_settop(L, 3);
   grh_conn *c = new_conn(L, s, sv);
+  if (!lua_isnil(L, ADDRESS)) {
+    lua_pushvalue(L, ADDRESS);
+    lua_setiuservalue(L, CONN, GRH_V_ADDRESS);
+  }
   lua_toclose(L, CONN);
   gr_list_append(&sv->conns, &c->node);
   sv->count++;
