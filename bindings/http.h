@@ -342,6 +342,9 @@ void grh_open_file(lua_State *L, grh_http *h);
  * knows)?  Then its fields say so from now on. */
 bool grh_gzips(grh_response *r, size_t size);
 
+/* The method gzips(res, size): would it be? */
+int grh_would_gzip(lua_State *L);
+
 /* Push what becomes of the next bytes of a body; `last`: of the last ones.
  * Raises for want of memory. */
 void grh_gzip(lua_State *L, grh_conn *c, const char *data, size_t n, bool last);

@@ -71,13 +71,26 @@ static void weaken_tag(grh_response *r) {
   (void)grh_add_line(r, "ETag", 4, weak, n + 2);
 }
 
-bool grh_gzips(grh_response *r, size_t size) {
-  grh_conn *c = r->c;
+static bool may_gzip(const grh_response *r, size_t size) {
+  const grh_conn *c = r->c;
   if (!c->server->gzip || r->plain || r->encoded || r->status < 200 ||
       r->status == 204 || r->status == 206 || r->status == 304)
     return false;
   if (size && size < c->server->gzip_min) return false;
-  if (r->state != GRH_FRESH || !compressible(r)) return false;
+  return r->state == GRH_FRESH && compressible(r);
+}
+
+/* gzips(res, size) -> would a body of that size be compressed? */
+int grh_would_gzip(lua_State *L) {
+  grh_response *r = grh_check_live(L, 1);
+  lua_Integer size = luaL_checkinteger(L, 2);
+  lua_pushboolean(L, may_gzip(r, (size_t)size) && accepts(r->c->req));
+  return 1;
+}
+
+bool grh_gzips(grh_response *r, size_t size) {
+  grh_conn *c = r->c;
+  if (!may_gzip(r, size)) return false;
   if (!r->varies && !grh_add_line(r, "Vary", 4, "Accept-Encoding", 15))
     return false;
   r->varies = true;

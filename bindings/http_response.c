@@ -210,10 +210,11 @@ size_t grh_write_head(grh_response *r, char *start) {
 
 /* --- properties --------------------------------------------------------- */
 
-enum { STATUS = 1, HEAD_SENT, FINISHED, BYTES_SENT, COMPRESS, OVER };
+enum { STATUS = 1, HEAD_SENT, FINISHED, BYTES_SENT, COMPRESS, OVER, REQUEST };
 
-static const char *const properties[] = {
-    "status", "head_sent", "finished", "bytes_sent", "compress", "over", NULL};
+static const char *const properties[] = {"status",     "head_sent", "finished",
+                                         "bytes_sent", "compress",  "over",
+                                         "request",    NULL};
 
 static int index_response(lua_State *L) {
   grh_response *r = grh_check_response(L, 1);
@@ -235,6 +236,12 @@ static int index_response(lua_State *L) {
     break;
   case OVER:
     lua_pushboolean(L, !r->c);
+    break;
+  case REQUEST:
+    lua_pushnil(L);
+    if (!r->c) break;
+    lua_getiuservalue(L, 1, 2);
+    lua_getiuservalue(L, -1, GRH_V_REQUEST);
     break;
   default:
     break;
@@ -265,6 +272,23 @@ static int newindex_response(lua_State *L) {
 
 /* --- the module's ------------------------------------------------------- */
 
+/* date_value(text) -> seconds since 1970 | nil: what HTTP's three forms of a
+ * date mean */
+static int date_value(lua_State *L) {
+  static const char *const forms[] = {"%a, %d %b %Y %H:%M:%S GMT",
+                                      "%A, %d-%b-%y %H:%M:%S GMT",
+                                      "%a %b %e %H:%M:%S %Y"};
+  const char *text = luaL_checkstring(L, 1);
+  for (int i = 0; i < 3; i++) {
+    struct tm t = {.tm_isdst = 0};
+    const char *end = strptime(text, forms[i], &t);
+    if (!end || *end) continue;
+    lua_pushinteger(L, (lua_Integer)timegm(&t));
+    return 1;
+  }
+  return lua_pushnil(L), 1;
+}
+
 /* reason(status) -> its words in the standard */
 static int reason(lua_State *L) {
   lua_pushstring(L, grh_reason((int)luaL_checkinteger(L, 1)));
@@ -284,8 +308,10 @@ static int date(lua_State *L) {
 void grh_open_response(lua_State *L, grh_http *h) {
   static const luaL_Reg *const all[] = {grh_field_methods, grh_send_methods,
                                         grh_file_methods, NULL};
-  static const luaL_Reg funcs[] = {
-      {"reason", reason}, {"date", date}, {NULL, NULL}};
+  static const luaL_Reg funcs[] = {{"reason", reason},
+                                   {"date", date},
+                                   {"date_value", date_value},
+                                   {NULL, NULL}};
   gr_setfuncs(L, h->S, funcs);
   grh_open_class(L, h->S, &grh_response_key, "response", all, properties,
                  index_response, newindex_response);

@@ -33,7 +33,7 @@ static void settle_body(grh_response *r) {
 
 static const char *body_at(lua_State *L, grh_response *r, int arg, size_t *n) {
   const char *body = lua_tolstring(L, arg, n);
-  if (grh_gzips(r, *n)) {
+  if (*n && grh_gzips(r, *n)) {
     grh_gzip(L, r->c, body, *n, true);
     lua_replace(L, arg);
     body = lua_tolstring(L, arg, n);
@@ -294,10 +294,8 @@ static int upgrade(lua_State *L) {
   return upgrade_k(L, 0, 0);
 }
 
-const luaL_Reg grh_send_methods[] = {{"send", send_whole},
-                                     {"write", write_piece},
-                                     {"finish_lines", grh_finish},
-                                     {"abort", abort_response},
-                                     {"inform", inform},
-                                     {"upgrade", upgrade},
-                                     {NULL, NULL}};
+const luaL_Reg grh_send_methods[] = {
+    {"send", send_whole},         {"write", write_piece},
+    {"finish_lines", grh_finish}, {"abort", abort_response},
+    {"inform", inform},           {"gzips", grh_would_gzip},
+    {"upgrade", upgrade},         {NULL, NULL}};

@@ -65,7 +65,8 @@ end
 -- What was raised, as status, text and headers; nil: it is a failure.
 local function answer_of(req, err)
   if errors.Error.is(err) then return err.status, err.message .. "\n", err.headers end
-  local status = req._body_status
+  local refusal, status = req._refusal, req._body_status
+  if refusal and refusal[1] == err then return refusal[2], err .. "\n" end
   if status == 499 then return 400, "" end -- nobody will read it
   if status then return status, core.reason(status) .. "\n" end
 end

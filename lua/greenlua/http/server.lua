@@ -131,8 +131,13 @@ end
 
 -- HTTP/1.1 is what this server speaks, unless somebody knows better.
 function Server:_prepare()
-  local tls = self._settings.tls
-  if type(tls) == "table" and not tls.accept and tls.alpn == nil then tls.alpn = { "http/1.1" } end
+  local settings = self._settings
+  local tls = settings.tls
+  if type(tls) == "table" and not tls.accept and tls.alpn == nil then
+    local with = { alpn = { "http/1.1" } }
+    for name, value in pairs(tls) do with[name] = value end
+    settings.tls = with
+  end
   return StreamServer._prepare(self)
 end
 
