@@ -145,8 +145,8 @@ static int read_coding(grh_parser *p, counts *n, const char *value,
                        size_t len) {
   if (n->coding++) return refuse_field(p, 400, "two Transfer-Encodings");
   if (grh_same(value, len, "chunked", 7)) return 0;
-  bool last = len > 7 && grh_same(value + len - 7, 7, "chunked", 7);
-  return last ? refuse_field(p, 501, "an unknown transfer coding")
+  bool last = len > 8 && grh_same(value + len - 7, 7, "chunked", 7);
+  return last && strchr(" \t,", value[len - 8]) ? refuse_field(p, 501, "an unknown transfer coding")
               : refuse_field(p, 400, "a body without an end");
 }
 
@@ -182,11 +182,21 @@ static int read_field(grh_parser *p, counts *n, const grh_field *f) {
   }
 }
 
+/* A token, and the colon right behind it. */
+static bool good_name(const char *s, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    unsigned char ch = (unsigned char)s[i];
+    if (ch <= ' ' || ch >= 127 || strchr("\"(),/:;<=>?@[\\]{}", ch))
+      return false;
+  }
+  return n && s[n] == ':';
+}
+
 static int read_fields(grh_parser *p, bool request) {
   counts n = {0, 0, 0, 0};
   for (unsigned i = 0; i < p->head.count; i++) {
     const grh_field *f = &p->fields[i];
-    if (p->base[f->name + f->name_len] != ':')
+    if (!good_name(p->base + f->name, f->name_len))
       return refuse_field(p, 400, "a bad field name");
     int bad = read_field(p, &n, f);
     if (bad) return bad;

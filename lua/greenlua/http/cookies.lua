@@ -47,7 +47,9 @@ end
 -- @treturn string
 function M.format(name, value, options)
   options = options or {}
-  if type(name) ~= "string" or not name:find "^[%w!#$%%&'*+%-.^_`|~]+$" then refuse("name", name) end
+  if type(name) ~= "string" or not name:find "^[%w!#$%%&'*+%-.^_`|~]+$" then
+    refuse("name", name)
+  end
   if value ~= nil and tostring(value):find '[%c%s",;\\\127-\255]' then refuse("value", value) end
   local parts = { name .. "=" .. tostring(value == nil and "" or value) }
   attribute(parts, "Path", options.path or "/")
@@ -57,7 +59,9 @@ function M.format(name, value, options)
     or options.expires and core.date(options.expires))
   if options.secure then parts[#parts + 1] = "Secure" end
   if options.http_only ~= false then parts[#parts + 1] = "HttpOnly" end
-  if options.same_site ~= false then attribute(parts, "SameSite", same_site(options.same_site or "Lax")) end
+  if options.same_site ~= false then
+    attribute(parts, "SameSite", same_site(options.same_site or "Lax"))
+  end
   return table.concat(parts, "; ")
 end
 

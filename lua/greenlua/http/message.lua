@@ -350,7 +350,8 @@ end
 -- @tparam[opt] table options
 -- @treturn Response itself
 function Response:set_cookie(name, value, options)
-  return self:add_header("Set-Cookie", require("greenlua.http.cookies").format(name, value, options))
+  local cookie = require("greenlua.http.cookies").format(name, value, options)
+  return self:add_header("Set-Cookie", cookie)
 end
 
 local Fields = { __name = "headers" }

@@ -151,13 +151,14 @@ end
 
 -- name="value" of a Content-Disposition. Browsers write %22 for a quote.
 local function parameter(text, name)
-  local value = text:match(";%s*" .. name .. '="([^"]*)"') or text:match(";%s*" .. name .. "=([^;%s]*)")
+  local start = ";%s*" .. name .. "="
+  local value = text:match(start .. '"([^"]*)"') or text:match(start .. "([^;%s]*)")
   return value and value:gsub("%%22", '"'):gsub("%%0[dD]", "\r"):gsub("%%0[aA]", "\n")
 end
 
 local function parse_head(text)
   local headers = {}
-  for line in (text .. "\r\n"):gmatch "(.-)\r\n" do
+  for line in (text == "" and "" or text .. "\r\n"):gmatch "(.-)\r\n" do
     local name, value = line:match "^([^%s:]+):%s*(.-)%s*$"
     if not name then return nil, "a bad field in a part" end
     headers[name:lower()] = value
@@ -166,16 +167,12 @@ local function parse_head(text)
 end
 
 local function read_part(input)
-  local text, headers, err = "", nil, nil
-  if input.rest:sub(1, 2) == "\r\n" then
-    input.rest = input.rest:sub(3)
-    headers = {}
-  else
-    text, err = input:take_until("\r\n\r\n", MAX_HEAD)
-    if not text then return nil, err end
-    headers, err = parse_head(text)
-    if not headers then return nil, err end
-  end
+  input.rest = "\r\n" .. input.rest -- a part without fields begins with an empty line
+  local text, err = input:take_until("\r\n\r\n", MAX_HEAD)
+  if not text then return nil, err end
+  local headers
+  headers, err = parse_head(text:sub(3))
+  if not headers then return nil, err end
   input.rest = "\r\n" .. input.rest -- an empty part ends at once
   local disposition = headers["content-disposition"] or ""
   local part = setmetatable({ headers = headers, content_type = headers["content-type"],

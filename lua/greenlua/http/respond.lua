@@ -35,8 +35,8 @@ local function send(res, body, ...)
   elseif callable(body) then
     stream(res, body, ...)
   else
-    error(("a handler returned a %s (a string, a list of strings, an iterator or a status expected)")
-      :format(type(body)), 0)
+    error(("a handler returned a %s (a string, a list of strings, an iterator or a status " ..
+      "expected)"):format(type(body)), 0)
   end
 end
 

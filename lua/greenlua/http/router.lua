@@ -93,7 +93,9 @@ local function insert(self, method, pattern, handler)
     node = child(node, segment, pattern)
   end
   node.methods = node.methods or {}
-  if node.methods[method] then error(("there is a handler for %s %s"):format(method, pattern), 3) end
+  if node.methods[method] then
+    error(("there is a handler for %s %s"):format(method, pattern), 3)
+  end
   node.methods[method] = handler
   node.pattern = pattern
 end

@@ -42,7 +42,8 @@ local function environment(req, script)
     GATEWAY_INTERFACE = "CGI/1.1", REQUEST_URI = req.target, SCRIPT_NAME = script,
     PATH_INFO = path:sub(1, #script) == script and path:sub(#script + 1) or path,
     SERVER_NAME = req.host or "", SERVER_PORT = tostring(server.port or ""),
-    REMOTE_ADDR = remote and remote.host or "", REMOTE_PORT = remote and tostring(remote.port) or "",
+    REMOTE_ADDR = remote and remote.host or "",
+    REMOTE_PORT = remote and tostring(remote.port) or "",
     CONTENT_TYPE = req:header "content-type" or "",
     CONTENT_LENGTH = tostring(req.content_length or ""),
   }
