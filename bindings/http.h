@@ -169,6 +169,7 @@ typedef struct grh_conn {
   bool cut;     /* at once: the other side must not take it for a good end */
   bool taken;   /* another protocol is spoken: not ours any more */
   bool gone;    /* writing has failed */
+  bool logged;  /* the log has been told of this turn */
   double since; /* when it fell idle; when the head was complete */
   double limit; /* for the head to be complete */
   grh_body body;

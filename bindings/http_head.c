@@ -146,8 +146,9 @@ static int read_coding(grh_parser *p, counts *n, const char *value,
   if (n->coding++) return refuse_field(p, 400, "two Transfer-Encodings");
   if (grh_same(value, len, "chunked", 7)) return 0;
   bool last = len > 8 && grh_same(value + len - 7, 7, "chunked", 7);
-  return last && strchr(" \t,", value[len - 8]) ? refuse_field(p, 501, "an unknown transfer coding")
-              : refuse_field(p, 400, "a body without an end");
+  return last && strchr(" \t,", value[len - 8])
+             ? refuse_field(p, 501, "an unknown transfer coding")
+             : refuse_field(p, 400, "a body without an end");
 }
 
 static bool good_host(const char *s, size_t n) {

@@ -66,7 +66,7 @@ static void begin_turn(lua_State *L, grh_conn *c, size_t n) {
   lua_pushvalue(L, RESPONSE);
   lua_setiuservalue(L, CONN, GRH_V_RESPONSE);
   c->ends = !c->req->head.keep_alive;
-  c->idle = false;
+  c->idle = c->logged = false;
   c->scanned = 0;
   c->limit = 0;
   grh_body_start(c, &c->req->head, c->server->body_max);
@@ -272,7 +272,8 @@ static int finish(lua_State *L, grh_conn *c) {
 }
 
 static int write_log(lua_State *L, grh_conn *c) {
-  if (!c->server->logs) return DRAIN;
+  if (!c->server->logs || c->logged) return DRAIN;
+  c->logged = true;
   lua_settop(L, RESPONSE);
   lua_getiuservalue(L, SERVER, GRH_V_LOG);
   lua_pushvalue(L, REQUEST);

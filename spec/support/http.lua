@@ -1,5 +1,6 @@
 -- Clients and servers for specs of HTTP:  local web = require "spec.support.http"
 
+local green = require "greenlua"
 local http = require "greenlua.http"
 local socket = require "greenlua.socket"
 
@@ -83,6 +84,12 @@ function M.read(conn, method)
   return response
 end
 
+--- Lua's assert: the one of specs raises objects of its own.
+function M.must(...)
+  if not ... then error((select(2, ...)), 2) end
+  return ...
+end
+
 --- The bytes of a request: fields in a table, or a list of lines.
 function M.request(method, target, headers, body)
   local lines = { ("%s %s HTTP/1.1"):format(method, target), "Host: localhost" }
@@ -102,10 +109,19 @@ function M.get(server, target, headers)
   return M.ask(server, "GET", target, headers)
 end
 
---- What curl says: its standard output. `arguments` are words for the shell.
-function M.curl(arguments)
-  local pipe <close> = assert(io.popen("curl -sS --max-time 10 " .. arguments .. " 2>&1"))
-  return pipe:read "a"
+--- What a command of the shell says, while servers of this process run.
+function M.shell(command)
+  local path = os.tmpname()
+  os.execute(("{ { %s\n} >%s.out 2>&1; mv %s.out %s; } &"):format(command, path, path, path))
+  local text = ""
+  for _ = 1, 2000 do
+    green.sleep(0.005)
+    local file <close> = assert(io.open(path))
+    text = file:read "a"
+    if text ~= "" then break end
+  end
+  os.remove(path)
+  return text
 end
 
 return M

@@ -22,7 +22,10 @@ Input.__index = Input
 
 local function more(self)
   local piece, err = self.req:read_some()
-  if not piece then return nil, err or "the body ends within a part" end
+  if not piece then
+    if not err then self.req._refusal = { "the body ends within a part", 400 } end
+    return nil, err or "the body ends within a part"
+  end
   self.rest = self.rest .. piece
   return true
 end

@@ -66,7 +66,9 @@ end
 local function answer_of(req, err)
   if errors.Error.is(err) then return err.status, err.message .. "\n", err.headers end
   local refusal, status = req._refusal, req._body_status
-  if refusal and refusal[1] == err then return refusal[2], err .. "\n" end
+  if refusal and type(err) == "string" and err:sub(-#refusal[1]) == refusal[1] then
+    return refusal[2], refusal[1] .. "\n"
+  end
   if status == 499 then return 400, "" end -- nobody will read it
   if status then return status, core.reason(status) .. "\n" end
 end

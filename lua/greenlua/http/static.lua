@@ -124,8 +124,10 @@ local function resolve(raw, hidden)
   for segment in raw:gmatch "[^/]+" do
     local name = core.unescape(segment)
     if name:find "[/\\%z]" or name == ".." then return nil end
-    if name:sub(1, 1) == "." and not hidden then return nil end
-    if name ~= "." then list[#list + 1] = name end
+    if name ~= "." then
+      if name:sub(1, 1) == "." and not hidden then return nil end
+      list[#list + 1] = name
+    end
   end
   return table.concat(list, "/"), raw:sub(-1) == "/" or raw == ""
 end
