@@ -50,12 +50,15 @@ end
 function Input:take_until(text, max)
   while true do
     local first, last = self.rest:find(text, 1, true)
-    if first then
+    if first and first <= max then
       local taken = self.rest:sub(1, first - 1)
       self.rest = self.rest:sub(last + 1)
       return taken
     end
-    if #self.rest > max then return nil, "the head of a part is too large" end
+    if #self.rest > max then
+      self.req._refusal = { "the head of a part is too large", 400 }
+      return nil, "the head of a part is too large"
+    end
     local ok, err = more(self)
     if not ok then return nil, err end
   end
