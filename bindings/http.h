@@ -140,6 +140,7 @@ typedef struct grh_body {
   uint8_t state;
   bool chunked;
   bool expected;   /* 100 Continue, and has not been sent */
+  bool drained;    /* nobody reads it any more */
   uint16_t lines;  /* of the trailer */
   uint16_t failed; /* the status that tells why it cannot be read further */
   uint64_t left;   /* of the chunk, or of all */
@@ -170,8 +171,9 @@ typedef struct grh_conn {
   bool taken;   /* another protocol is spoken: not ours any more */
   bool gone;    /* writing has failed */
   bool logged;  /* the log has been told of this turn */
-  double since; /* when it fell idle; when the head was complete */
-  double limit; /* for the head to be complete */
+  bool lingers; /* for the other side to read what we sent last */
+  double since; /* when the head was complete, for the log */
+  double limit; /* when the head must be, or a body is waited for no more */
   grh_body body;
   grh_rest rest;
   char *spill; /* of the response's fields that are too many for it */
@@ -351,6 +353,58 @@ int grh_would_gzip(lua_State *L);
 void grh_gzip(lua_State *L, grh_conn *c, const char *data, size_t n, bool last);
 
 void grh_gzip_drop(grh_conn *c);
+
+/* --- turns (http_turn.c) ------------------------------------------------ */
+
+/* What lies on the stack: for the whole connection, then for a turn. */
+enum {
+  GRH_I_SOCKET = 1,
+  GRH_I_SERVER,
+  GRH_I_ADDRESS,
+  GRH_I_CONN,
+  GRH_I_TRACE,
+  GRH_I_REQUEST,
+  GRH_I_RESPONSE,
+  GRH_I_REST
+};
+
+/* What to do next, and what a continuation goes on with. */
+enum {
+  GRH_S_HEAD,      /* see whether a head is there */
+  GRH_S_AWAIT,     /* … it is not */
+  GRH_S_HANDLE,    /* run the handler */
+  GRH_S_HANDLED,   /* it has returned, or failed */
+  GRH_S_RESPONDED, /* what it returned has been sent */
+  GRH_S_FAIL,      /* tell of the error on top */
+  GRH_S_FAILED,
+  GRH_S_FLUSH,  /* send the rest, of the body at GRH_I_REST */
+  GRH_S_FINISH, /* end the response */
+  GRH_S_LOG,
+  GRH_S_LOGGED,
+  GRH_S_DRAIN, /* take what is left of the request's body */
+  GRH_S_AWAIT_DRAIN,
+  GRH_S_OVER,   /* the turn is over */
+  GRH_S_REFUSE, /* the request cannot be understood */
+  GRH_S_REFUSED,
+  GRH_S_LINGER, /* let the other side read what we sent last */
+  GRH_S_AWAIT_LINGER,
+  GRH_S_CLOSE
+};
+
+/* Forget request and response: who kept them gets at nothing any more. */
+void grh_end_turn(grh_conn *c);
+
+/* These return what to do next.  Look for a head, and begin a turn with it. */
+int grh_read_head(lua_State *L, grh_conn *c);
+
+/* It has not come in time. */
+int grh_head_timed_out(grh_conn *c);
+
+/* Take what can be had of the body without waiting. */
+int grh_drain(grh_conn *c);
+
+/* Read what the other side still sends, and forget it. */
+int grh_linger(grh_conn *c);
 
 /* --- serving (http_serve.c) --------------------------------------------- */
 

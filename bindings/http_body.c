@@ -14,7 +14,7 @@ enum {
 void grh_body_start(grh_conn *c, const grh_head *head, uint64_t max) {
   grh_body *b = &c->body;
   *b = (grh_body){.state = GRH_B_DONE, .max = max};
-  b->expected = head->expect == GRH_EXPECT_CONTINUE;
+  b->expected = head->expect == GRH_EXPECT_CONTINUE && head->minor;
   if (head->framing == GRH_CHUNKED) {
     b->chunked = true;
     b->state = GRH_B_SIZE;

@@ -249,6 +249,12 @@ static int inform(lua_State *L) {
                         grh_put(r->c, "", 0, all, n, NULL, 0));
 }
 
+static bool is_token(const char *s) {
+  size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                       "0123456789-._/");
+  return n && !s[n];
+}
+
 /* upgrade(res, protocol) -> socket | nil, message: 101, and from then on the
  * connection is the handler's */
 static int upgrade_k(lua_State *L, int status, lua_KContext ctx) {
@@ -264,6 +270,7 @@ static int upgrade(lua_State *L) {
   grh_conn *c = r->c;
   const char *protocol = luaL_optstring(L, 2, NULL);
   if (r->state != GRH_FRESH) return luaL_error(L, "the head has been sent");
+  luaL_argcheck(L, !protocol || is_token(protocol), 2, "a protocol expected");
   lua_settop(L, 2);
   if (protocol) {
     grh_remove_line(r, "Connection", 10);
@@ -295,7 +302,7 @@ static int upgrade(lua_State *L) {
 }
 
 const luaL_Reg grh_send_methods[] = {
-    {"send", send_whole},         {"write", write_piece},
-    {"finish_lines", grh_finish}, {"abort", abort_response},
-    {"inform", inform},           {"gzips", grh_would_gzip},
-    {"upgrade", upgrade},         {NULL, NULL}};
+    {"send", send_whole},    {"write", write_piece},
+    {"_finish", grh_finish}, {"abort", abort_response},
+    {"_inform", inform},     {"gzips", grh_would_gzip},
+    {"upgrade", upgrade},    {NULL, NULL}};

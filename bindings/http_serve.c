@@ -9,160 +9,26 @@
 
 const char grh_conn_key;
 
-/* What lies on the stack: for the whole connection, then for a turn. */
-enum { SOCKET = 1, SERVER, ADDRESS, CONN, TRACE, REQUEST, RESPONSE, REST };
-
-/* What to do next, and what a continuation goes on with. */
-enum {
-  HEAD,      /* see whether a head is there */
-  AWAIT,     /* … it is not */
-  HANDLE,    /* run the handler */
-  HANDLED,   /* it has returned, or failed */
-  RESPONDED, /* what it returned has been sent */
-  FAIL,      /* tell of the error on top */
-  FAILED,
-  FLUSH,  /* send the rest, of the body at REST */
-  FINISH, /* end the response */
-  LOG,
-  LOGGED,
-  DRAIN, /* take what is left of the request's body */
-  AWAIT_DRAIN,
-  OVER,   /* the turn is over */
-  REFUSE, /* the request cannot be understood */
-  REFUSED,
-  LINGER, /* let the other side read what we sent last */
-  AWAIT_LINGER,
-  CLOSE
-};
-
 static const gr_wait request_wait = {.name = "request"};
 static const gr_wait drain_wait = {.name = "read"};
 
 static int serve_k(lua_State *L, int status, lua_KContext state);
 
-/* --- a turn ------------------------------------------------------------- */
-
-static void end_turn(grh_conn *c) {
-  if (c->req) c->req->c = NULL;
-  if (c->res) c->res->c = NULL;
-  c->req = NULL;
-  c->res = NULL;
-  if (c->spill) gr_free(c->spill);
-  c->spill = NULL;
-  if (c->gzip) grh_gzip_drop(c);
-  if (c->rest.bytes) grh_rest_drop(c);
-}
-
-static void begin_turn(lua_State *L, grh_conn *c, size_t n) {
-  lua_settop(L, TRACE);
-  c->req = grh_new_request(L, c, c->stream->in.data, n);
-  lua_pushvalue(L, CONN);
-  lua_setiuservalue(L, REQUEST, 2);
-  lua_pushvalue(L, REQUEST);
-  lua_setiuservalue(L, CONN, GRH_V_REQUEST);
-  c->res = grh_new_response(L, c);
-  lua_pushvalue(L, CONN);
-  lua_setiuservalue(L, RESPONSE, 2);
-  lua_pushvalue(L, RESPONSE);
-  lua_setiuservalue(L, CONN, GRH_V_RESPONSE);
-  c->ends = !c->req->head.keep_alive;
-  c->idle = c->logged = false;
-  c->scanned = 0;
-  c->limit = 0;
-  grh_body_start(c, &c->req->head, c->server->body_max);
-  if (c->server->logs) c->since = gr_now();
-  c->server->requests++;
-  gr_stream_skip(c->stream, n);
-}
-
-/* --- heads -------------------------------------------------------------- */
-
-static int refuse(grh_conn *c, int status) {
-  c->body.failed = (uint16_t)status;
-  return REFUSE;
-}
-
-static int hex(char ch) {
-  return (ch >= '0' && ch <= '9') || ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'f');
-}
-
-/* An escape that is none, or one of NUL. */
-static bool bad_escape(const char *s, size_t n) {
-  const char *end = s + n;
-  for (; (s = memchr(s, '%', (size_t)(end - s))); s++)
-    if (end - s < 3 || !hex(s[1]) || !hex(s[2]) || (s[1] == '0' && s[2] == '0'))
-      return true;
-  return false;
-}
-
-static int parse(lua_State *L, grh_conn *c, size_t n) {
-  grh_parser *p = &c->http->parser;
-  const char *data = c->stream->in.data;
-  int bad = grh_parse_head(p, HTTP_REQUEST, data, n);
-  if (bad) return refuse(c, bad);
-  grh_head *h = &p->head;
-  if (bad_escape(data + h->target.at, h->target.len)) {
-    p->why = "a bad escape in the target";
-    return refuse(c, 400);
-  }
-  if (h->framing == GRH_LENGTH && h->length > c->server->body_max) {
-    p->why = "the body is too large";
-    return refuse(c, 413);
-  }
-  if (h->expect == GRH_EXPECT_OTHER) {
-    p->why = "an unknown expectation";
-    return refuse(c, 417);
-  }
-  begin_turn(L, c, n);
-  return HANDLE;
-}
-
-/* Empty lines before a request are overlooked, as the RFC asks for. */
-static void skip_empty_lines(gr_stream *s) {
-  size_t n = 0;
-  while (n + 1 < s->in.len && s->in.data[n] == '\r' &&
-         s->in.data[n + 1] == '\n')
-    n += 2;
-  if (n) gr_stream_skip(s, n);
-}
-
-static int read_head(lua_State *L, grh_conn *c) {
-  gr_stream *s = c->stream;
-  for (;;) {
-    if (s->in.len && s->in.data[0] == '\r') skip_empty_lines(s);
-    if (s->in.len) {
-      long n = grh_find_head(&c->http->parser, s->in.data, s->in.len,
-                             &c->scanned, &c->server->limits);
-      if (n) return n > 0 ? parse(L, c, (size_t)n) : refuse(c, (int)-n);
-    }
-    if (gr_stream_fd(s) < 0) return CLOSE;
-    int got = gr_stream_fill(s, 0, true);
-    if (got == -EAGAIN) return AWAIT;
-    if (got <= 0) return CLOSE;
-  }
-}
-
+/* Nothing of the last turn is kept while it waits for the next. */
 static int await_head(lua_State *L, gr_state *S, grh_conn *c) {
   gr_stream *s = c->stream;
   double now = gr_now();
   if (c->limit == 0 && s->in.len) c->limit = now + c->server->header;
-  if (c->server->stopping && !s->in.len) return CLOSE;
   c->idle = !s->in.len;
-  lua_settop(L, TRACE);
+  lua_settop(L, GRH_I_TRACE);
   lua_pushnil(L);
-  lua_setiuservalue(L, CONN, GRH_V_REQUEST);
+  lua_setiuservalue(L, GRH_I_CONN, GRH_V_REQUEST);
   lua_pushnil(L);
-  lua_setiuservalue(L, CONN, GRH_V_RESPONSE);
+  lua_setiuservalue(L, GRH_I_CONN, GRH_V_RESPONSE);
   double at = c->limit > 0 ? c->limit : now + c->server->idle;
   if (!gr_list_empty(&s->reads.waiters))
     gr_check_free(L, S, &s->reads, &request_wait, "the connection");
-  return gr_park_io(L, S, &s->reads, at, &request_wait, AWAIT, serve_k);
-}
-
-static int head_timed_out(grh_conn *c) {
-  if (!c->stream->in.len) return CLOSE;
-  c->http->parser.why = "the head took too long";
-  return refuse(c, 408);
+  return gr_park_io(L, S, &s->reads, at, &request_wait, GRH_S_AWAIT, serve_k);
 }
 
 /* --- refusing ----------------------------------------------------------- */
@@ -170,7 +36,7 @@ static int head_timed_out(grh_conn *c) {
 static void put_refusal(lua_State *L, grh_conn *c) {
   int status = c->body.failed;
   const char *why = c->http->parser.why;
-  lua_settop(L, TRACE);
+  lua_settop(L, GRH_I_TRACE);
   lua_pushinteger(L, status);
   lua_pushstring(L, why ? why : "");
   lua_pushfstring(L,
@@ -189,62 +55,66 @@ static void put_refusal(lua_State *L, grh_conn *c) {
 
 static int after_put(grh_conn *c, int got) {
   (void)c;
-  return got == -EAGAIN ? FLUSH : LOG;
+  return got == -EAGAIN ? GRH_S_FLUSH : GRH_S_LOG;
 }
 
 static int handled(lua_State *L, grh_conn *c, int status) {
-  if (status != LUA_OK && status != LUA_YIELD) return FAIL;
-  if (c->taken) return LOG;
-  if (c->res->state != GRH_FRESH || lua_gettop(L) == RESPONSE) return FINISH;
-  if (lua_gettop(L) == REST && lua_type(L, REST) == LUA_TSTRING)
-    return after_put(c, grh_send_body(L, c->res, REST));
-  return RESPONDED;
+  if (status != LUA_OK && status != LUA_YIELD) return GRH_S_FAIL;
+  if (c->taken) return GRH_S_LOG;
+  if (c->res->state != GRH_FRESH || lua_gettop(L) == GRH_I_RESPONSE)
+    return GRH_S_FINISH;
+  if (lua_gettop(L) == GRH_I_REST && lua_type(L, GRH_I_REST) == LUA_TSTRING)
+    return after_put(c, grh_send_body(L, c->res, GRH_I_REST));
+  return GRH_S_RESPONDED;
 }
 
 static int handle(lua_State *L, grh_conn *c) {
-  lua_getiuservalue(L, SERVER, GRH_V_HANDLER);
-  lua_pushvalue(L, REQUEST);
-  lua_pushvalue(L, RESPONSE);
-  int status = lua_pcallk(L, 2, LUA_MULTRET, TRACE, HANDLED, serve_k);
+  lua_getiuservalue(L, GRH_I_SERVER, GRH_V_HANDLER);
+  lua_pushvalue(L, GRH_I_REQUEST);
+  lua_pushvalue(L, GRH_I_RESPONSE);
+  int status =
+      lua_pcallk(L, 2, LUA_MULTRET, GRH_I_TRACE, GRH_S_HANDLED, serve_k);
   return handled(L, c, status);
 }
 
 static int ended(int status, int next) {
-  return status == LUA_OK || status == LUA_YIELD ? next : FAIL;
+  return status == LUA_OK || status == LUA_YIELD ? next : GRH_S_FAIL;
 }
 
 /* Values that are no single string: the Lua side knows what they mean. */
 static int respond(lua_State *L) {
-  lua_getiuservalue(L, SERVER, GRH_V_RESPOND);
-  lua_insert(L, REST);
-  lua_pushvalue(L, REQUEST);
-  lua_insert(L, REST + 1);
-  lua_pushvalue(L, RESPONSE);
-  lua_insert(L, REST + 2);
-  return ended(
-      lua_pcallk(L, lua_gettop(L) - REST, 0, TRACE, RESPONDED, serve_k),
-      FINISH);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_getiuservalue(L, GRH_I_SERVER, GRH_V_RESPOND);
+  lua_insert(L, GRH_I_REST);
+  lua_pushvalue(L, GRH_I_REQUEST);
+  lua_insert(L, GRH_I_REST + 1);
+  lua_pushvalue(L, GRH_I_RESPONSE);
+  lua_insert(L, GRH_I_REST + 2);
+  return ended(lua_pcallk(L, lua_gettop(L) - GRH_I_REST, 0, GRH_I_TRACE,
+                          GRH_S_RESPONDED, serve_k),
+               GRH_S_FINISH);
 }
 
 /* The error is on top; its traceback, the user value of the connection. */
 static int fail(lua_State *L, grh_conn *c) {
-  lua_insert(L, REST);
-  lua_settop(L, REST);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_insert(L, GRH_I_REST);
+  lua_settop(L, GRH_I_REST);
   c->ends = true;
-  lua_getiuservalue(L, SERVER, GRH_V_FAIL);
-  lua_pushvalue(L, REQUEST);
-  lua_pushvalue(L, RESPONSE);
-  lua_pushvalue(L, REST);
-  lua_getiuservalue(L, CONN, GRH_V_TRACE);
-  lua_callk(L, 4, 0, FAILED, serve_k);
-  return FAILED;
+  lua_getiuservalue(L, GRH_I_SERVER, GRH_V_FAIL);
+  lua_pushvalue(L, GRH_I_REQUEST);
+  lua_pushvalue(L, GRH_I_RESPONSE);
+  lua_pushvalue(L, GRH_I_REST);
+  lua_getiuservalue(L, GRH_I_CONN, GRH_V_TRACE);
+  lua_callk(L, 4, 0, GRH_S_FAILED, serve_k);
+  return GRH_S_FAILED;
 }
 
 /* Whatever it could not send is not sent. */
 static int failed(grh_conn *c) {
   if (c->res->state == GRH_STREAMING || c->rest.bytes) c->cut = true;
-  if (c->cut || c->gone) return LOG;
-  return FINISH;
+  if (c->cut || c->gone) return GRH_S_LOG;
+  return GRH_S_FINISH;
 }
 
 static void push_method(lua_State *L, lua_CFunction f) {
@@ -253,108 +123,66 @@ static void push_method(lua_State *L, lua_CFunction f) {
 }
 
 static int flush(lua_State *L) {
-  if (lua_gettop(L) < REST) lua_pushliteral(L, "");
-  lua_settop(L, REST);
+  if (lua_gettop(L) < GRH_I_REST) lua_pushliteral(L, "");
+  lua_settop(L, GRH_I_REST);
   push_method(L, grh_flush);
-  lua_pushvalue(L, CONN);
-  lua_pushvalue(L, REST);
-  return ended(lua_pcallk(L, 2, 0, TRACE, FLUSH, serve_k), LOG);
+  lua_pushvalue(L, GRH_I_CONN);
+  lua_pushvalue(L, GRH_I_REST);
+  return ended(lua_pcallk(L, 2, 0, GRH_I_TRACE, GRH_S_FLUSH, serve_k),
+               GRH_S_LOG);
 }
 
 static int finish(lua_State *L, grh_conn *c) {
-  lua_settop(L, RESPONSE);
+  lua_settop(L, GRH_I_RESPONSE);
   if (c->res->state == GRH_FRESH)
     return after_put(c, grh_end_body(c->res, NULL, 0));
-  if (c->res->state == GRH_SENT) return LOG;
+  if (c->res->state == GRH_SENT) return GRH_S_LOG;
   push_method(L, grh_finish);
-  lua_pushvalue(L, RESPONSE);
-  return ended(lua_pcallk(L, 1, 0, TRACE, FINISH, serve_k), LOG);
+  lua_pushvalue(L, GRH_I_RESPONSE);
+  return ended(lua_pcallk(L, 1, 0, GRH_I_TRACE, GRH_S_FINISH, serve_k),
+               GRH_S_LOG);
 }
 
 static int write_log(lua_State *L, grh_conn *c) {
-  if (!c->server->logs || c->logged) return DRAIN;
+  if (!c->server->logs || c->logged) return GRH_S_DRAIN;
   c->logged = true;
-  lua_settop(L, RESPONSE);
-  lua_getiuservalue(L, SERVER, GRH_V_LOG);
-  lua_pushvalue(L, REQUEST);
-  lua_pushvalue(L, RESPONSE);
+  lua_settop(L, GRH_I_RESPONSE);
+  lua_getiuservalue(L, GRH_I_SERVER, GRH_V_LOG);
+  lua_pushvalue(L, GRH_I_REQUEST);
+  lua_pushvalue(L, GRH_I_RESPONSE);
   lua_pushnumber(L, gr_now() - c->since);
-  int status = lua_pcallk(L, 3, 0, TRACE, LOGGED, serve_k);
-  return ended(status, DRAIN);
+  int status = lua_pcallk(L, 3, 0, GRH_I_TRACE, GRH_S_LOGGED, serve_k);
+  return ended(status, GRH_S_DRAIN);
 }
 
 static int log_refusal(lua_State *L, grh_conn *c) {
-  if (!c->server->logs) return LINGER;
-  lua_getiuservalue(L, SERVER, GRH_V_LOG);
+  if (!c->server->logs) return GRH_S_LINGER;
+  lua_getiuservalue(L, GRH_I_SERVER, GRH_V_LOG);
   lua_pushnil(L);
-  lua_pushvalue(L, SOCKET);
+  lua_pushvalue(L, GRH_I_SOCKET);
   lua_pushnumber(L, 0);
-  lua_pushvalue(L, TRACE + 1);
-  lua_pushvalue(L, TRACE + 2);
-  (void)lua_pcallk(L, 5, 0, TRACE, REFUSED, serve_k);
-  return LINGER;
+  lua_pushvalue(L, GRH_I_TRACE + 1);
+  lua_pushvalue(L, GRH_I_TRACE + 2);
+  (void)lua_pcallk(L, 5, 0, GRH_I_TRACE, GRH_S_REFUSED, serve_k);
+  return GRH_S_LINGER;
 }
 
-/* --- ends --------------------------------------------------------------- */
-
-/* Take what can be had of the body without waiting. */
-static int drain(grh_conn *c) {
-  const char *data;
-  size_t n;
-  int got = 0;
-  uint64_t most = c->body.seen + c->server->drain_max;
-  if (c->cut || c->gone || c->taken) return CLOSE;
-  if (c->body.state == GRH_B_DONE || c->ends) return OVER;
-  for (;;) {
-    while ((got = grh_body_next(c, &data, &n)) > 0) {
-      grh_body_take(c, n);
-      if (c->body.seen > most) c->ends = true;
-    }
-    if (got < 0) c->ends = c->ends || got == -2;
-    if (got < 0 || c->ends) return OVER;
-    if (gr_stream_fd(c->stream) < 0) return CLOSE;
-    got = gr_stream_fill(c->stream, 0, true);
-    if (got == -EAGAIN) return AWAIT_DRAIN;
-    if (got <= 0) return CLOSE;
-  }
-}
+/* --- ends ---------------------------------------------------------------- */
 
 /* What belonged to the request alone is forgotten. */
 static void clear_scopes(lua_State *L, gr_state *S) {
   lua_pushnil(L);
   gr_set_scoped(L, S, GR_T_LOCALS);
-  lua_getiuservalue(L, CONN, GRH_V_CONTEXT);
+  lua_getiuservalue(L, GRH_I_CONN, GRH_V_CONTEXT);
   gr_set_scoped(L, S, GR_T_CONTEXT);
 }
 
 static int over(lua_State *L, gr_state *S, grh_conn *c) {
   bool unread = c->body.state != GRH_B_DONE || c->stream->in.len;
-  end_turn(c);
+  grh_end_turn(c);
   if (S->scoped) clear_scopes(L, S);
-  if (!c->ends) return HEAD;
-  return unread ? LINGER : CLOSE;
-}
-
-/* Closing while the other side still sends would reset the connection, and take
- * what it has not read yet from it. */
-static int linger(grh_conn *c) {
-  gr_stream *s = c->stream;
-  if (gr_stream_fd(s) < 0 || c->gone) return CLOSE;
-  if (c->limit >= 0) {
-    c->limit = -1;
-    c->body.max = 4 << 20;
-    c->since = gr_now() + c->server->linger;
-    gr_stream_shutdown(s, SHUT_WR);
-  }
-  for (;;) {
-    size_t n = s->in.len;
-    if (n > c->body.max) return CLOSE;
-    c->body.max -= n;
-    if (n) gr_stream_skip(s, n);
-    int got = gr_stream_fill(s, 0, true);
-    if (got == -EAGAIN) return AWAIT_LINGER;
-    if (got <= 0) return CLOSE;
-  }
+  if (!c->ends) return GRH_S_HEAD;
+  return unread ? GRH_S_LINGER : GRH_S_CLOSE;
 }
 
 static int park(lua_State *L, gr_state *S, grh_conn *c, double at, int state) {
@@ -366,54 +194,55 @@ static int park(lua_State *L, gr_state *S, grh_conn *c, double at, int state) {
 static int run(lua_State *L, gr_state *S, grh_conn *c, int state) {
   for (;;) {
     switch (state) {
-    case HEAD:
-      if (gr_gives_way(L, S, 1)) return gr_let_others(L, S, HEAD, serve_k);
-      state = read_head(L, c);
+    case GRH_S_HEAD:
+      if (gr_gives_way(L, S, 1))
+        return gr_let_others(L, S, GRH_S_HEAD, serve_k);
+      state = grh_read_head(L, c);
       break;
-    case AWAIT:
+    case GRH_S_AWAIT:
       if (!c->server->stopping || c->stream->in.len) return await_head(L, S, c);
-      state = CLOSE;
+      state = GRH_S_CLOSE;
       break;
-    case HANDLE:
+    case GRH_S_HANDLE:
       state = handle(L, c);
       break;
-    case RESPONDED:
+    case GRH_S_RESPONDED:
       state = respond(L);
       break;
-    case FAIL:
+    case GRH_S_FAIL:
       state = fail(L, c);
       break;
-    case FAILED:
+    case GRH_S_FAILED:
       state = failed(c);
       break;
-    case FLUSH:
+    case GRH_S_FLUSH:
       state = flush(L);
       break;
-    case FINISH:
+    case GRH_S_FINISH:
       state = finish(L, c);
       break;
-    case LOG:
+    case GRH_S_LOG:
       state = write_log(L, c);
       break;
-    case DRAIN:
-      state = drain(c);
+    case GRH_S_DRAIN:
+      state = grh_drain(c);
       break;
-    case AWAIT_DRAIN:
-      return park(L, S, c, gr_now() + c->server->body, AWAIT_DRAIN);
-    case OVER:
+    case GRH_S_AWAIT_DRAIN:
+      return park(L, S, c, c->limit, GRH_S_AWAIT_DRAIN);
+    case GRH_S_OVER:
       state = over(L, S, c);
       break;
-    case REFUSE:
+    case GRH_S_REFUSE:
       put_refusal(L, c);
       state = log_refusal(L, c);
       break;
-    case LINGER:
-      state = linger(c);
+    case GRH_S_LINGER:
+      state = grh_linger(c);
       break;
-    case AWAIT_LINGER:
-      return park(L, S, c, c->since, AWAIT_LINGER);
+    case GRH_S_AWAIT_LINGER:
+      return park(L, S, c, c->limit, GRH_S_AWAIT_LINGER);
     default:
-      lua_settop(L, CONN);
+      lua_settop(L, GRH_I_CONN);
       return 0;
     }
   }
@@ -423,33 +252,33 @@ static int run(lua_State *L, gr_state *S, grh_conn *c, int state) {
 static int next(lua_State *L, gr_state *S, grh_conn *c, int status, int state) {
   bool late;
   switch (state) {
-  case HANDLED:
+  case GRH_S_HANDLED:
     return handled(L, c, status);
-  case RESPONDED:
-    return ended(status, FINISH);
-  case FLUSH:
-  case FINISH:
-    return ended(status, LOG);
-  case LOGGED:
-    return ended(status, DRAIN);
-  case REFUSED:
-    return LINGER;
-  case FAILED:
-    return FAILED;
+  case GRH_S_RESPONDED:
+    return ended(status, GRH_S_FINISH);
+  case GRH_S_FLUSH:
+  case GRH_S_FINISH:
+    return ended(status, GRH_S_LOG);
+  case GRH_S_LOGGED:
+    return ended(status, GRH_S_DRAIN);
+  case GRH_S_REFUSED:
+    return GRH_S_LINGER;
+  case GRH_S_FAILED:
+    return GRH_S_FAILED;
   default:
     late = gr_woken(L, S, state, serve_k) == GR_TIMEDOUT;
   }
-  if (state == HEAD || !late)
-    return state == AWAIT          ? HEAD
-           : state == AWAIT_DRAIN  ? DRAIN
-           : state == AWAIT_LINGER ? LINGER
-                                   : state;
-  return state == AWAIT ? head_timed_out(c) : CLOSE;
+  if (state == GRH_S_HEAD || !late)
+    return state == GRH_S_AWAIT          ? GRH_S_HEAD
+           : state == GRH_S_AWAIT_DRAIN  ? GRH_S_DRAIN
+           : state == GRH_S_AWAIT_LINGER ? GRH_S_LINGER
+                                         : state;
+  return state == GRH_S_AWAIT ? grh_head_timed_out(c) : GRH_S_CLOSE;
 }
 
 static int serve_k(lua_State *L, int status, lua_KContext state) {
   gr_state *S = gr_state_of(L);
-  grh_conn *c = lua_touserdata(L, CONN);
+  grh_conn *c = lua_touserdata(L, GRH_I_CONN);
   return run(L, S, c, next(L, S, c, status, (int)state));
 }
 
@@ -469,12 +298,12 @@ static grh_conn *new_conn(lua_State *L, gr_stream *s, grh_server *sv) {
   c->server = sv;
   c->http = sv->http;
   gr_node_init(&c->node);
-  lua_pushvalue(L, SOCKET);
-  lua_setiuservalue(L, CONN, GRH_V_SOCKET);
-  lua_pushvalue(L, SERVER);
-  lua_setiuservalue(L, CONN, GRH_V_CONFIG);
+  lua_pushvalue(L, GRH_I_SOCKET);
+  lua_setiuservalue(L, GRH_I_CONN, GRH_V_SOCKET);
+  lua_pushvalue(L, GRH_I_SERVER);
+  lua_setiuservalue(L, GRH_I_CONN, GRH_V_CONFIG);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &grh_conn_key);
-  lua_setmetatable(L, CONN);
+  lua_setmetatable(L, GRH_I_CONN);
   return c;
 }
 
@@ -485,28 +314,28 @@ int grh_serve(lua_State *L) {
   luaL_argexpected(L, s, 1, "connected socket");
   lua_settop(L, 3);
   grh_conn *c = new_conn(L, s, sv);
-  if (!lua_isnil(L, ADDRESS)) {
-    lua_pushvalue(L, ADDRESS);
-    lua_setiuservalue(L, CONN, GRH_V_ADDRESS);
+  if (!lua_isnil(L, GRH_I_ADDRESS)) {
+    lua_pushvalue(L, GRH_I_ADDRESS);
+    lua_setiuservalue(L, GRH_I_CONN, GRH_V_ADDRESS);
   }
-  lua_toclose(L, CONN);
+  lua_toclose(L, GRH_I_CONN);
   gr_list_append(&sv->conns, &c->node);
   sv->count++;
   c->limit = gr_now() + sv->header;
   if (S->scoped) {
     gr_push_scoped(L, S, GR_T_CONTEXT);
-    lua_setiuservalue(L, CONN, GRH_V_CONTEXT);
+    lua_setiuservalue(L, GRH_I_CONN, GRH_V_CONTEXT);
   }
-  lua_pushvalue(L, CONN);
+  lua_pushvalue(L, GRH_I_CONN);
   lua_pushcclosure(L, keep_trace, 1);
-  return run(L, S, c, HEAD);
+  return run(L, S, c, GRH_S_HEAD);
 }
 
 /* --- its end ------------------------------------------------------------ */
 
 static void leave(grh_conn *c) {
   grh_server *sv = c->server;
-  end_turn(c);
+  grh_end_turn(c);
   if (gr_list_empty(&c->node)) return;
   gr_node_remove(&c->node);
   if (!--sv->count) gr_wake_all(&sv->http->S->hub, &sv->waiters, GR_WOKEN);

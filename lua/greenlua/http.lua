@@ -75,7 +75,7 @@ local modules = {
   json = true, wsapi = true, message = true,
 }
 
-return setmetatable(http, {
+setmetatable(http, {
   __index = function(self, name)
     local value
     if homes[name] then
@@ -87,3 +87,5 @@ return setmetatable(http, {
     return value
   end,
 })
+
+return http

@@ -27,6 +27,11 @@ function Error:__tostring()
   return ("%d %s"):format(self.status, self.message)
 end
 
+--- Is it an Error, or one of a subclass?
+-- @function Error.is
+-- @param value
+-- @treturn boolean
+
 --- @section end
 
 --- Raise an Error.

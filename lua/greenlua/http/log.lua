@@ -41,6 +41,9 @@ local formats = {}
 -- @table formats
 M.formats = formats
 
+--- The line that Apache calls combined.
+-- @tparam table e
+-- @treturn string
 function formats.combined(e)
   local request = e.method and ("%s %s HTTP/%s"):format(e.method, quoted(e.target), e.version)
     or "-"
@@ -49,6 +52,9 @@ function formats.combined(e)
     quoted(e.referer), quoted(e.agent))
 end
 
+--- An object of JSON on a line.
+-- @tparam table e
+-- @treturn string
 function formats.json(e)
   local fields = { ('"time":"%s"'):format(os.date("!%Y-%m-%dT%H:%M:%SZ", e.time)) }
   for _, name in ipairs(json_fields) do

@@ -272,11 +272,6 @@ local Response, lazy_response = core.response, core.response_lazy
 -- @treturn[2] nil
 -- @treturn[2] string `"closed"`, `"timeout"`
 
---- Send an interim response, 103 (Early Hints) for instance.
--- @function Response:inform
--- @tparam integer status 102 to 199
--- @tparam[opt] string lines fields, each with its CRLF
-
 --- Answer 101, or open the tunnel of a CONNECT: the connection is the handler's from
 -- then on, until it returns. Set the protocol's fields before.
 -- @usage local sock = assert(res:upgrade "websocket")
@@ -290,16 +285,31 @@ local Response, lazy_response = core.response, core.response_lazy
 -- what it has for the whole.
 -- @function Response:abort
 
-local function trailer_lines(res, trailers)
+-- Fields that do not belong to the head.
+local function lines_of(fields, what)
   local lines = {}
-  for name, value in pairs(trailers) do
-    value = tostring(value)
-    if not name:find "^[%w!#$%%&'*+%-.^_`|~]+$" or value:find "[%c]" then
-      error(("bad trailer '%s'"):format(name), 3)
+  for name, values in pairs(fields) do
+    for _, value in ipairs(type(values) == "table" and values or { values }) do
+      value = tostring(value)
+      if not name:find "^[%w!#$%%&'*+%-.^_`|~]+$" or value:find "%c" then
+        error(("bad %s '%s'"):format(what, name), 3)
+      end
+      lines[#lines + 1] = ("%s: %s\r\n"):format(name, value)
     end
-    lines[#lines + 1] = ("%s: %s\r\n"):format(name, value)
   end
-  return res:finish_lines(table.concat(lines))
+  return table.concat(lines)
+end
+
+--- Send an interim response, 103 (Early Hints) for instance. Clients of HTTP/1.0 know
+-- none, and get none.
+-- @usage res:inform(103, { Link = "</style.css>; rel=preload; as=style" })
+-- @tparam integer status 102 to 199
+-- @tparam[opt] table fields
+-- @treturn[1] boolean true
+-- @treturn[2] nil
+-- @treturn[2] string `"closed"`, `"timeout"`
+function Response:inform(status, fields)
+  return self:_inform(status, lines_of(fields or {}, "field"))
 end
 
 --- End the response. A handler that returns does it, too.
@@ -308,8 +318,7 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string `"closed"`, `"timeout"`
 function Response:finish(trailers)
-  if trailers == nil then return self:finish_lines() end
-  return trailer_lines(self, trailers)
+  return self:_finish(trailers and lines_of(trailers, "trailer"))
 end
 
 --- Send a file, or the part of it that was asked for; see `greenlua.http.static`.

@@ -100,6 +100,11 @@ local function insert(self, method, pattern, handler)
   node.pattern = pattern
 end
 
+--- Is it a router?
+-- @function Router.is
+-- @param value
+-- @treturn boolean
+
 --- Have requests of a method and a path handled.
 -- @tparam string method `"GET"` …; `"*"` is any
 -- @tparam string pattern

@@ -91,6 +91,11 @@ local defaults = {
 -- @tparam[opt] table options
 -- @treturn Server
 
+--- Is it one of these servers?
+-- @function Server.is
+-- @param value
+-- @treturn boolean
+
 local function callable(value)
   local mt = type(value) ~= "function" and getmetatable(value)
   return type(value) == "function" or (type(mt) == "table" and mt.__call)

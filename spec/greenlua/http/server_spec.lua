@@ -266,7 +266,7 @@ describe("http.Server", function()
       res:finish { ["X-Sum"] = "42" }
     end
     routes["/hints"] = function(_, res)
-      res:inform(103, "Link: </a.css>; rel=preload\r\n")
+      res:inform(103, { Link = { "</a.css>; rel=preload", "</b.css>; rel=preload" } })
       return "page"
     end
 
