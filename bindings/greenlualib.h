@@ -28,5 +28,6 @@ int luaopen_greenlua_core_select(lua_State *L);
 int luaopen_greenlua_core_server(lua_State *L);
 int luaopen_greenlua_core_signal(lua_State *L);
 int luaopen_greenlua_core_socket(lua_State *L);
+int luaopen_greenlua_core_ssl(lua_State *L);
 
 #endif

@@ -16,6 +16,7 @@ static const luaL_Reg in_c[] = {
     {"greenlua.core.server", luaopen_greenlua_core_server},
     {"greenlua.core.signal", luaopen_greenlua_core_signal},
     {"greenlua.core.socket", luaopen_greenlua_core_socket},
+    {"greenlua.core.ssl", luaopen_greenlua_core_ssl},
     {NULL, NULL}};
 
 /* Push the loader of an embedded module. */
