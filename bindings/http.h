@@ -78,6 +78,9 @@ long grh_find_head(grh_parser *p, const char *data, size_t len,
 int grh_parse_head(grh_parser *p, llhttp_type_t type, const char *data,
                    size_t len);
 
+/* May it be a field's name? */
+bool grh_is_token(const char *s, size_t n);
+
 /* Are two names the same, but for case? */
 bool grh_same(const char *a, size_t na, const char *b, size_t nb);
 

@@ -66,15 +66,6 @@ const char *grh_find_line(const grh_response *r, const char *name, size_t nn,
 
 /* --- checks ------------------------------------------------------------- */
 
-static bool good_name(const char *s, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    unsigned char ch = (unsigned char)s[i];
-    if (ch <= ' ' || ch >= 127 || strchr("\"(),/:;<=>?@[\\]{}", ch))
-      return false;
-  }
-  return n > 0;
-}
-
 /* CR, LF and NUL would let a value end the field, or the head. */
 static bool good_value(const char *s, size_t n) {
   for (size_t i = 0; i < n; i++) {
@@ -86,7 +77,7 @@ static bool good_value(const char *s, size_t n) {
 
 static const char *check_name(lua_State *L, int arg, size_t *n) {
   const char *name = luaL_checklstring(L, arg, n);
-  if (!good_name(name, *n))
+  if (!grh_is_token(name, *n))
     luaL_argerror(L, arg, lua_pushfstring(L, "'%s' is no field name", name));
   return name;
 }

@@ -88,6 +88,16 @@ int grh_would_gzip(lua_State *L) {
   return 1;
 }
 
+static void *allocate(void *opaque, unsigned items, unsigned size) {
+  (void)opaque;
+  return gr_realloc(NULL, (size_t)items * size);
+}
+
+static void release(void *opaque, void *p) {
+  (void)opaque;
+  gr_free(p);
+}
+
 bool grh_gzips(grh_response *r, size_t size) {
   grh_conn *c = r->c;
   if (!may_gzip(r, size)) return false;
@@ -97,6 +107,8 @@ bool grh_gzips(grh_response *r, size_t size) {
   if (!accepts(c->req)) return false;
   struct grh_gzip *g = gr_calloc(sizeof *g);
   if (!g) return false;
+  g->z.zalloc = allocate;
+  g->z.zfree = release;
   if (deflateInit2(&g->z, 5, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY)) {
     gr_free(g);
     return false;

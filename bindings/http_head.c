@@ -13,6 +13,20 @@ bool grh_same(const char *a, size_t na, const char *b, size_t nb) {
   return na == nb && !strncasecmp(a, b, na);
 }
 
+/* RFC 9110, 5.6.2 */
+static const bool token[256] = {
+    ['!'] = 1,         ['#'] = 1,        ['$'] = 1, ['%'] = 1,
+    ['&'] = 1,         ['\''] = 1,       ['*'] = 1, ['+'] = 1,
+    ['-'] = 1,         ['.'] = 1,        ['^'] = 1, ['_'] = 1,
+    ['`'] = 1,         ['|'] = 1,        ['~'] = 1, ['0' ... '9'] = 1,
+    ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1};
+
+bool grh_is_token(const char *s, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (!token[(unsigned char)s[i]]) return false;
+  return n > 0;
+}
+
 static long refuse(grh_parser *p, int status, const char *why) {
   p->why = why;
   return -status;
@@ -151,9 +165,12 @@ static int read_coding(grh_parser *p, counts *n, const char *value,
              : refuse_field(p, 400, "a body without an end");
 }
 
+/* A name or an address, and a port: nothing that ends a host in a URL. */
 static bool good_host(const char *s, size_t n) {
   for (size_t i = 0; i < n; i++)
-    if ((unsigned char)s[i] <= ' ' || strchr("/\\?#@,<>\"", s[i])) return false;
+    if (!token[(unsigned char)s[i]] && s[i] != ':' && s[i] != '[' &&
+        s[i] != ']' && s[i] != '(' && s[i] != ')' && s[i] != ';' && s[i] != '=')
+      return false;
   return true;
 }
 
@@ -183,21 +200,12 @@ static int read_field(grh_parser *p, counts *n, const grh_field *f) {
   }
 }
 
-/* A token, and the colon right behind it. */
-static bool good_name(const char *s, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    unsigned char ch = (unsigned char)s[i];
-    if (ch <= ' ' || ch >= 127 || strchr("\"(),/:;<=>?@[\\]{}", ch))
-      return false;
-  }
-  return n && s[n] == ':';
-}
-
 static int read_fields(grh_parser *p, bool request) {
   counts n = {0, 0, 0, 0};
   for (unsigned i = 0; i < p->head.count; i++) {
     const grh_field *f = &p->fields[i];
-    if (!good_name(p->base + f->name, f->name_len))
+    const char *name = p->base + f->name;
+    if (!grh_is_token(name, f->name_len) || name[f->name_len] != ':')
       return refuse_field(p, 400, "a bad field name");
     int bad = read_field(p, &n, f);
     if (bad) return bad;

@@ -224,6 +224,13 @@ int grh_finish(lua_State *L) {
   return grh_finish_put(L, gr_state_of(L), r->c, put_last(L, r));
 }
 
+/* _gather(res): pieces that follow one another without a wait between them go
+ * out together */
+static int gather(lua_State *L) {
+  grh_check_live(L, 1)->c->stream->gathers = true;
+  return 0;
+}
+
 /* abort(res): the other side is not to take what it has for the whole */
 static int abort_response(lua_State *L) {
   grh_response *r = grh_check_live(L, 1);
@@ -302,7 +309,6 @@ static int upgrade(lua_State *L) {
 }
 
 const luaL_Reg grh_send_methods[] = {
-    {"send", send_whole},    {"write", write_piece},
-    {"_finish", grh_finish}, {"abort", abort_response},
-    {"_inform", inform},     {"gzips", grh_would_gzip},
-    {"upgrade", upgrade},    {NULL, NULL}};
+    {"send", send_whole},      {"write", write_piece}, {"_finish", grh_finish},
+    {"abort", abort_response}, {"_gather", gather},    {"_inform", inform},
+    {"gzips", grh_would_gzip}, {"upgrade", upgrade},   {NULL, NULL}};

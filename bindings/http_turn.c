@@ -12,6 +12,7 @@ enum { LINGER = 4 << 20 }; /* bytes that are read at most before a close */
 /* --- a turn ------------------------------------------------------------- */
 
 void grh_end_turn(grh_conn *c) {
+  if (c->res) c->stream->gathers = false;
   if (c->req) c->req->c = NULL;
   if (c->res) c->res->c = NULL;
   c->req = NULL;

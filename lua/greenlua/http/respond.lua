@@ -14,7 +14,7 @@ local function callable(value)
 end
 
 local function stream(res, ...)
-  res._streaming = true
+  res:_gather()
   for piece in ... do
     if not res:write(piece) then return end -- the client has gone
   end
