@@ -60,7 +60,7 @@ local function ask(text)
   mine:settimeout(0.05)
   mine:send(text)
   mine:shutdown "send"
-  local reply, err, partial = mine:receive "*a"
+  local reply, _, partial = mine:receive "*a"
   serving:join(0.05)
   return reply or partial
 end

@@ -19,7 +19,8 @@ describe("the body of an http.Request", function()
 
   -- A request whose body comes in chunks of these pieces.
   local function chunked(target, pieces)
-    local out = { ("POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"):format(target) }
+    local head = "POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    local out = { head:format(target) }
     for _, piece in ipairs(pieces) do out[#out + 1] = ("%x\r\n%s\r\n"):format(#piece, piece) end
     out[#out + 1] = "0\r\n\r\n"
     return table.concat(out)
@@ -121,7 +122,8 @@ describe("the body of an http.Request", function()
   end)
 
   describe("with Expect: 100-continue", function()
-    local expecting = "POST %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+    local expecting = "POST %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+      .. "Content-Length: 5\r\n\r\n"
 
     it("is asked for when it is read, once", function()
       local conn <close> = web.connect(server)

@@ -11,8 +11,8 @@ describe("greenlua.http.cookies", function()
   it("writes them, safe unless told otherwise", function()
     assert.equal("a=b; Path=/; HttpOnly; SameSite=Lax", cookies.format("a", "b"))
     assert.equal("a=b; Path=/x; Domain=d; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:09 GMT; "
-      .. "Secure; SameSite=None", cookies.format("a", "b", { path = "/x", domain = "d", max_age = 60,
-        expires = 9, secure = true, http_only = false, same_site = "none" }))
+      .. "Secure; SameSite=None", cookies.format("a", "b", { path = "/x", domain = "d",
+        max_age = 60, expires = 9, secure = true, http_only = false, same_site = "none" }))
     assert.equal("a=b; Path=/; HttpOnly", cookies.format("a", "b", { same_site = false }))
     assert.equal("a=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; "
       .. "SameSite=Lax", cookies.format "a")

@@ -60,8 +60,8 @@ describe("greenlua.http.forms", function()
   end
 
   local function file(name, filename, value)
-    return ('Content-Disposition: form-data; name="%s"; filename="%s"\r\nContent-Type: image/x\r\n\r\n%s')
-      :format(name, filename, value)
+    return ('Content-Disposition: form-data; name="%s"; filename="%s"\r\n'
+      .. 'Content-Type: image/x\r\n\r\n%s'):format(name, filename, value)
   end
 
   it("reads multipart forms, files into temporary ones", function()
@@ -76,7 +76,8 @@ describe("greenlua.http.forms", function()
     assert.equal("1", seen.fields.a)
     assert.equal(content, seen.content)
     local f = seen.fields.f
-    assert.same({ "f", 'p"q.png', "image/x", #content }, { f.name, f.filename, f.content_type, f.size })
+    assert.same({ "f", 'p"q.png', "image/x", #content },
+      { f.name, f.filename, f.content_type, f.size })
     assert.equal("", seen.list[3].value)
     assert.equal("no fields", seen.list[4].value)
     local path = f.path
@@ -89,8 +90,8 @@ describe("greenlua.http.forms", function()
   it("reads what comes byte by byte", function()
     local body = multipart(field("a", "x\r\n--XyY"), field("b", "\r\n"))
     local conn <close> = web.connect(server)
-    conn:send(("POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n")
-      :format(kind))
+    conn:send(("POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n"
+      .. "Transfer-Encoding: chunked\r\n\r\n"):format(kind))
     for byte in body:gmatch "." do conn:send("1\r\n" .. byte .. "\r\n") end
     conn:send "0\r\n\r\n"
     assert.equal(200, web.read(conn).status)

@@ -108,8 +108,8 @@ describe("http.Server, given noise (seed " .. seed .. ")", function()
       local head, last = reply:match("^(HTTP/1%.1 %d%d%d [^\r\n]*\r\n.-\r\n\r\n)()", at)
       assert.is_string(head, "no response: " .. reply:sub(at, at + 60))
       for line in head:gmatch "([^\r\n]*)\r\n" do
-        assert.is_truthy(line == "" or line:find "^HTTP/1%.1 %d" or line:find "^[%w-]+: [^\r\n\0]*$",
-          line)
+        assert.is_truthy(line == "" or line:find "^HTTP/1%.1 %d"
+          or line:find "^[%w-]+: [^\r\n\0]*$", line)
       end
       at = last
       if not reply:find("^HTTP/1%.1 ", at) then
@@ -180,7 +180,8 @@ describe("http.Server, given noise (seed " .. seed .. ")", function()
     end)
     for i = 1, 30 do
       local conn <close> = web.connect(own)
-      conn:send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n" .. (i % 2 == 0 and "hello" or ""))
+      conn:send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+        .. (i % 2 == 0 and "hello" or ""))
       for _ = 1, roll(8) do green.sleep(0) end
       own:stop(0)
       assert(own:start())

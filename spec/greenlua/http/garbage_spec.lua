@@ -108,7 +108,8 @@ local broken = {
   ["data that go on"] = chunked .. "5\r\nhelloworld\r\n0\r\n\r\n",
   ["data that end with LF"] = chunked .. "5\r\nhello\n0\r\n\r\n",
   ["data that end with CR and something"] = chunked .. "5\r\nhello\rX0\r\n\r\n",
-  ["an extension that is too long"] = chunked .. "5;" .. ("a"):rep(5000) .. "\r\nhello\r\n0\r\n\r\n",
+  ["an extension that is too long"] = chunked .. "5;" .. ("a"):rep(5000)
+    .. "\r\nhello\r\n0\r\n\r\n",
   ["an extension with a NUL"] = chunked .. "5;a\0b\r\nhello\r\n0\r\n\r\n",
   ["an extension with a CR"] = chunked .. "5;a\rb\r\nhello\r\n0\r\n\r\n",
   ["a size with words behind"] = chunked .. "5 hello\r\nhello\r\n0\r\n\r\n",

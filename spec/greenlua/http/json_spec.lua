@@ -11,9 +11,10 @@ describe("greenlua.http.json", function()
   teardown(function() server:stop(0) end)
 
   it("encodes and decodes", function()
-    assert.same({ a = { 1, 2, json.null() } }, json.decode(json.encode { a = { 1, 2, json.null() } }))
-    local value, err = json.decode "{"
-    assert.is_nil(value)
+    local value = { a = { 1, 2, json.null() }, b = "\0ü" }
+    assert.same(value, json.decode(json.encode(value)))
+    local nothing, err = json.decode "{"
+    assert.is_nil(nothing)
     assert.matches("^bad JSON: ", err)
   end)
 

@@ -54,11 +54,11 @@ describe("greenlua.http.log", function()
   end)
 
   it("lets nobody forge a line", function()
-    local entry = { time = 0, address = "-", method = "GET", target = '/"\n\\\127\xff', version = "1.1",
-      status = 200, bytes = 0, agent = "a\r\nb\0\xff" }
+    local entry = { time = 0, address = "-", method = "GET", target = '/"\n\\\127\xff',
+      version = "1.1", status = 200, bytes = 0, agent = "a\r\nb\0\xff" }
     local line = log.formats.combined(entry)
-    assert.equal('- - - [01/Jan/1970:00:00:00 +0000] "GET /\\x22\\x0A\\x5C\\x7F\\xFF HTTP/1.1" 200 0 '
-      .. '"-" "a\\x0D\\x0Ab\\x00\\xFF"\n', line)
+    assert.equal('- - - [01/Jan/1970:00:00:00 +0000] '
+      .. '"GET /\\x22\\x0A\\x5C\\x7F\\xFF HTTP/1.1" 200 0 "-" "a\\x0D\\x0Ab\\x00\\xFF"\n', line)
     local text = log.formats.json(entry)
     assert.is_nil(text:sub(1, -2):find "%c")
     assert.equal("a\r\nb\0ÿ", json.decode(text).agent)

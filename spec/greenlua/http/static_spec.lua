@@ -83,7 +83,8 @@ describe("greenlua.http.static", function()
   end)
 
   it("never leaves its directory", function()
-    for _, path in ipairs { "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc/passwd",
+    for _, path in ipairs { "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd",
+      "/..%2f..%2fetc/passwd",
       "/sub/../../etc/passwd", "/..", "/.secret", "/%2esecret", "/..%5c..%5cetc", "//etc/passwd",
       "/digits.txt/", "/sub/index.html/x", "/nothing" } do
       assert.equal(404, get("/files" .. path).status, path)
@@ -216,7 +217,7 @@ describe("greenlua.http.static", function()
     r = web.get(zipping, "/files/big.csv", { ["Accept-Encoding"] = "gzip", Range = "bytes=0-9" })
     assert.is_nil(r.headers["content-encoding"])
     assert.equal(big:sub(1, 10), r.body)
-    assert.equal("gzip", web.ask(zipping, "HEAD", "/files/big.csv", { ["Accept-Encoding"] = "gzip" })
-      .headers["content-encoding"])
+    r = web.ask(zipping, "HEAD", "/files/big.csv", { ["Accept-Encoding"] = "gzip" })
+    assert.equal("gzip", r.headers["content-encoding"])
   end)
 end)
