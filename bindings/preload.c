@@ -10,6 +10,7 @@ static const luaL_Reg in_c[] = {
     {"greenlua.core.timeout", luaopen_greenlua_core_timeout},
     {"greenlua.core.waitlist", luaopen_greenlua_core_waitlist},
     {"greenlua.core.http", luaopen_greenlua_core_http},
+    {"greenlua.core.json", luaopen_greenlua_core_json},
     {"greenlua.core.queue", luaopen_greenlua_core_queue},
     {"greenlua.core.scope", luaopen_greenlua_core_scope},
     {"greenlua.core.select", luaopen_greenlua_core_select},

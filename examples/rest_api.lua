@@ -34,7 +34,7 @@ end)
 router:get("/books", function(_, res)
   local list = {}
   for id = 1, last do list[#list + 1] = books[id] end
-  return res:json { books = #list > 0 and list or nil, count = #list }
+  return res:json(http.json.array(list))
 end)
 
 router:post("/books", function(req, res)

@@ -24,13 +24,13 @@ describe("examples of HTTP", function()
 
   it("rest_api.lua keeps books", function()
     local program <close> = support.start { "examples/rest_api.lua", "0" }
-    assert.same({ count = 0 }, json.decode(curl(program, "%s/books")))
+    assert.equal("[]", curl(program, "%s/books"))
     local out = curl(program, [[-i %s/books -d '{"title": "Momo"}']])
     assert.matches("^HTTP/1.1 201 Created\r\n", out)
     assert.matches("\r\nLocation: /books/1\r\n", out)
     assert.same({ id = 1, title = "Momo" }, json.decode(curl(program, "%s/books/1")))
     curl(program, [[-X PUT %s/books/1 -d '{"title": "Emil"}']])
-    assert.same({ books = { { id = 1, title = "Emil" } }, count = 1 },
+    assert.same({ { id = 1, title = "Emil" } },
       json.decode(curl(program, "%s/books")))
     assert.matches("^HTTP/1.1 400 ", curl(program, "-i %s/books -d nonsense"))
     assert.matches("^HTTP/1.1 422 .*a book has a title\n$", curl(program, "-i %s/books -d '{}'"))

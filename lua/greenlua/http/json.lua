@@ -1,6 +1,12 @@
---- JSON, through lua-cjson, which must be installed.
+--- JSON for requests and responses. Values are encoded here; decoding is lua-cjson's,
+-- which must be installed for that.
+--
+-- A table is an array if its keys are 1 … n, and otherwise an object. An empty one is
+-- an object; `json.array {}` is an array.
 --
 -- @module greenlua.http.json
+
+local core = require "greenlua.core.json"
 
 local M = {}
 
@@ -10,23 +16,31 @@ local cjson
 local function library()
   if cjson then return cjson end
   local ok, found = pcall(require, LIBRARY)
-  if not ok then error("JSON needs lua-cjson, which is not installed", 0) end
+  if not ok then error("reading JSON needs lua-cjson, which is not installed", 0) end
   cjson = found.new() -- settings of our own
+  cjson.decode_max_depth(200)
+  cjson.decode_invalid_numbers(false)
   return cjson
 end
 
---- JSON's null.
--- @treturn lightuserdata
-function M.null()
-  return library().null
+--- JSON's null, in tables: a light userdata, the same as lua-cjson's.
+M.null = core.null
+
+--- Have a table be an array even if it is empty.
+-- @usage res:json { found = json.array(list) }
+-- @tparam table list gets a metatable
+-- @treturn table list
+function M.array(list)
+  return setmetatable(list, core.array)
 end
 
---- What a value is in JSON. Raises what cannot be encoded.
+--- What a value is in JSON. Raises what has no form there: functions, NaN, tables that
+-- contain themselves, …
+-- @usage json.encode { a = { 1, 2.5, "x" } } --> {"a":[1,2.5,"x"]}
+-- @function encode
 -- @param value
 -- @treturn string
-function M.encode(value)
-  return library().encode(value)
-end
+M.encode = core.encode
 
 --- What JSON means.
 -- @tparam string text
@@ -34,7 +48,8 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string message
 function M.decode(text)
-  local ok, value = pcall(library().decode, text)
+  local decode = library().decode
+  local ok, value = pcall(decode, text)
   if ok then return value end
   return nil, "bad JSON: " .. tostring(value):gsub("^.-:%d+: ", "")
 end
@@ -62,7 +77,7 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string message
 function M.send(res, value, status)
-  local text = library().encode(value)
+  local text = core.encode(value)
   if status then res.status = status end
   if not res:get_header "Content-Type" then res:set_header("Content-Type", "application/json") end
   return res:send(text)

@@ -8,6 +8,7 @@ local native = require "greenlua.core.http"
 local socket = require "greenlua.socket"
 require "greenlua.http.message"
 require "greenlua.http.static"
+require "greenlua.http.json"
 
 local long = ("x"):rep(300000)
 
@@ -24,6 +25,7 @@ local routes = {
   end,
   ["/list"] = function() return 200, { a = "b" }, { "a", "b" } end,
   ["/file"] = function(_, res) res:send_file(arg[0]) end,
+  ["/json"] = function(_, res) res:json { list = { long, 1, 2.5 }, [1] = true } end,
   ["/error"] = function() error "a failure" end,
 }
 
@@ -47,6 +49,7 @@ for _, text in ipairs {
   "GET /long HTTP/1.1\r\nHost: x\r\n\r\n",
   "GET /write HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n",
   "GET /list HTTP/1.1\r\nHost: x\r\n\r\n", "GET /file HTTP/1.1\r\nHost: x\r\n\r\n",
+  "GET /json HTTP/1.1\r\nHost: x\r\n\r\n",
   "GET /error HTTP/1.1\r\nHost: x\r\n\r\n",
 } do requests[#requests + 1] = text end
 requests[#requests + 1] = "nonsense\r\n\r\n"
