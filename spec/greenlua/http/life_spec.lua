@@ -1,3 +1,4 @@
+local boundaries = require "spec.support.boundaries"
 local green = require "greenlua"
 local http = require "greenlua.http"
 local sockets = require "greenlua.socket"
@@ -71,5 +72,65 @@ describe("http.Server", function()
     first:close()
     second:settimeout(5)
     assert.equal("ok", web.read(second).body)
+  end)
+
+  describe("lets a handler wait", function()
+    for _, place in ipairs(boundaries) do
+      it("under " .. place.name, function()
+        local own = web.server(function(req, res)
+          place.call(function()
+            local first = req:read(2)
+            green.sleep(0)
+            res:write(first)
+          end)
+          res:write(req:read "a")
+        end)
+        finally(function() own:stop(0) end)
+        local conn <close> = web.connect(own)
+        conn:send "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+        green.sleep(0)
+        conn:send "hello"
+        assert.equal("hello", web.read(conn).body)
+        assert.same({}, own.failures)
+      end)
+    end
+  end)
+
+  it("serves many at once, and counts them", function()
+    local own = web.server(function(req)
+      green.sleep(0)
+      return req.path
+    end)
+    finally(function() own:stop(0) end)
+    local all = {}
+    for i = 1, 50 do
+      all[i] = green.spawn(function()
+        local conn <close> = web.connect(own)
+        for k = 1, 20 do
+          conn:send(web.request("GET", ("/%d/%d"):format(i, k)))
+          assert.equal(("/%d/%d"):format(i, k), web.read(conn).body)
+        end
+      end)
+    end
+    for i = 1, 50 do all[i]:get() end
+    assert.equal(1000, (select(2, own:counts())))
+  end)
+
+  it("lets others run while one client sends request after request", function()
+    local own = web.server(function() return "x" end)
+    finally(function() own:stop(0) end)
+    local greedy <close> = web.connect(own)
+    local calm <close> = web.connect(own)
+    local sending = green.spawn(function()
+      greedy:send(web.request("GET", "/"):rep(2000))
+    end)
+    local reading = green.spawn(function()
+      for _ = 1, 2000 do web.read(greedy) end
+    end)
+    calm:send(web.request("GET", "/"))
+    assert.equal("x", web.read(calm).body)
+    assert.is_false(reading:ready())
+    sending:get()
+    reading:get()
   end)
 end)
