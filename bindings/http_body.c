@@ -229,6 +229,7 @@ static int read_some(lua_State *L) {
     if (c->res && c->res->state == GRH_FRESH && !c->rest.bytes)
       (void)grh_put(c, go_ahead, sizeof go_ahead - 1, NULL, 0, NULL, 0);
   }
+  if (gr_gives_way(L, S, 1)) return gr_let_others(L, S, 0, read_k);
   return read_on(L, S, c, false);
 }
 

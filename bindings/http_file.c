@@ -86,6 +86,12 @@ static ssize_t send_lot(grh_conn *c, int fd, off_t at, size_t n) {
 
 static int file_k(lua_State *L, int status, lua_KContext ctx);
 
+static void save(lua_State *L, lua_Integer at, lua_Integer left) {
+  lua_settop(L, 2);
+  lua_pushinteger(L, at);
+  lua_pushinteger(L, left);
+}
+
 static int send_on(lua_State *L, gr_state *S, grh_conn *c, bool last) {
   file *f = lua_touserdata(L, 2);
   lua_Integer at = lua_tointeger(L, 3), left = lua_tointeger(L, 4);
@@ -96,12 +102,14 @@ static int send_on(lua_State *L, gr_state *S, grh_conn *c, bool last) {
       at += n;
       left -= n;
       last = false;
+      if (left && gr_gives_way(L, S, 8)) {
+        save(L, at, left);
+        return gr_let_others(L, S, 0, file_k);
+      }
     }
   }
   if (n == -EAGAIN && !last) {
-    lua_settop(L, 2);
-    lua_pushinteger(L, at);
-    lua_pushinteger(L, left);
+    save(L, at, left);
     double until = gr_now() + c->server->write;
     gr_check_free(L, S, &c->stream->writes, &wait_file, "the response");
     return gr_park_io(L, S, &c->stream->writes, until, &wait_file, 0, file_k);

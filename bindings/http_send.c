@@ -16,7 +16,10 @@ static int put_head(grh_response *r, const char *extra, size_t ne,
                     size_t ns) {
   char small[SMALL_HEAD], *head = small;
   size_t room = grh_head_room(r) + ne;
-  if (room > sizeof small && !(head = gr_realloc(NULL, room))) return -ENOMEM;
+  if (room > sizeof small && !(head = gr_realloc(NULL, room))) {
+    r->c->gone = r->c->ends = true;
+    return -ENOMEM;
+  }
   size_t n = grh_write_head(r, head);
   if (ne) memcpy(head + n, extra, ne);
   if (r->bodiless) nb = ns = ne = 0;
@@ -76,17 +79,15 @@ static int put_piece(lua_State *L, grh_response *r) {
   size_t np = 0, ns = 0;
   bool fresh = r->state == GRH_FRESH;
   const char *body = lua_tolstring(L, 2, &n);
-  if (fresh) {
-    (void)grh_gzips(r, 0);
-    begin_body(r);
-  }
+  if (fresh) (void)grh_gzips(r, 0);
+  if (r->sized && r->sent + n > r->length && !grh_is_head(r->c->req))
+    return too_much(L, r, n);
+  if (fresh) begin_body(r);
   if (r->c->gzip && n && !r->bodiless) {
     grh_gzip(L, r->c, body, n, false);
     lua_replace(L, 2);
     body = lua_tolstring(L, 2, &n);
   }
-  if (r->sized && !r->bodiless && r->sent + n > r->length)
-    return too_much(L, r, n);
   if (r->chunked && n) {
     np = (size_t)snprintf(prefix, sizeof prefix, "%zx\r\n", n);
     ns = 2;

@@ -53,8 +53,7 @@ static void put_refusal(lua_State *L, grh_conn *c) {
 
 /* --- the handler -------------------------------------------------------- */
 
-static int after_put(grh_conn *c, int got) {
-  (void)c;
+static int after_put(int got) {
   return got == -EAGAIN ? GRH_S_FLUSH : GRH_S_LOG;
 }
 
@@ -64,7 +63,7 @@ static int handled(lua_State *L, grh_conn *c, int status) {
   if (c->res->state != GRH_FRESH || lua_gettop(L) == GRH_I_RESPONSE)
     return GRH_S_FINISH;
   if (lua_gettop(L) == GRH_I_REST && lua_type(L, GRH_I_REST) == LUA_TSTRING)
-    return after_put(c, grh_send_body(L, c->res, GRH_I_REST));
+    return after_put(grh_send_body(L, c->res, GRH_I_REST));
   return GRH_S_RESPONDED;
 }
 
@@ -135,7 +134,7 @@ static int flush(lua_State *L) {
 static int finish(lua_State *L, grh_conn *c) {
   lua_settop(L, GRH_I_RESPONSE);
   if (c->res->state == GRH_FRESH)
-    return after_put(c, grh_end_body(c->res, NULL, 0));
+    return after_put(grh_end_body(c->res, NULL, 0));
   if (c->res->state == GRH_SENT) return GRH_S_LOG;
   push_method(L, grh_finish);
   lua_pushvalue(L, GRH_I_RESPONSE);
@@ -179,6 +178,7 @@ static void clear_scopes(lua_State *L, gr_state *S) {
 
 static int over(lua_State *L, gr_state *S, grh_conn *c) {
   bool unread = c->body.state != GRH_B_DONE || c->stream->in.len;
+  c->limit = 0;
   grh_end_turn(c);
   if (S->scoped) clear_scopes(L, S);
   if (!c->ends) return GRH_S_HEAD;

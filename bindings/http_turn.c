@@ -88,18 +88,20 @@ static int parse(lua_State *L, grh_conn *c, size_t n) {
 }
 
 /* Empty lines before a request are overlooked, as the RFC asks for. */
-static void skip_empty_lines(gr_stream *s) {
+static void skip_empty_lines(grh_conn *c) {
+  gr_stream *s = c->stream;
   size_t n = 0;
   while (n + 1 < s->in.len && s->in.data[n] == '\r' &&
          s->in.data[n + 1] == '\n')
     n += 2;
   if (n) gr_stream_skip(s, n);
+  if (n && c->limit == 0) c->limit = gr_now() + c->server->header;
 }
 
 int grh_read_head(lua_State *L, grh_conn *c) {
   gr_stream *s = c->stream;
   for (;;) {
-    if (s->in.len && s->in.data[0] == '\r') skip_empty_lines(s);
+    if (s->in.len && s->in.data[0] == '\r') skip_empty_lines(c);
     if (s->in.len) {
       long n = grh_find_head(&c->http->parser, s->in.data, s->in.len,
                              &c->scanned, &c->server->limits);
@@ -120,6 +122,16 @@ int grh_head_timed_out(grh_conn *c) {
 
 /* --- ends --------------------------------------------------------------- */
 
+/* Where only the end of the connection tells the end of the body, a cut must
+ * look like one. */
+static void cut(grh_conn *c) {
+  const grh_response *r = c->res;
+  const struct linger now = {.l_onoff = 1};
+  if (r && r->state != GRH_FRESH && !r->sized && !r->chunked)
+    setsockopt(gr_stream_fd(c->stream), SOL_SOCKET, SO_LINGER, &now,
+               sizeof now);
+}
+
 /* What is left of a body is limited, in bytes and in time. */
 static void begin_drain(grh_conn *c) {
   grh_body *b = &c->body;
@@ -134,6 +146,7 @@ int grh_drain(grh_conn *c) {
   const char *data;
   size_t n;
   int got;
+  if (c->cut) cut(c);
   if (c->cut || c->gone || c->taken) return GRH_S_CLOSE;
   if (c->body.state == GRH_B_DONE) return GRH_S_OVER;
   if (!c->body.drained) begin_drain(c);

@@ -383,6 +383,23 @@ describe("http.Server", function()
       assert.matches("\r\n\r\n12345$", reply)
     end)
 
+    it("resets what only its close would end", function()
+      local conn <close> = web.connect(server)
+      conn:send "GET /half HTTP/1.0\r\n\r\n"
+      local whole, err = conn:receive "*a"
+      assert.is_nil(whole)
+      assert.equal("closed", err)
+    end)
+
+    it("answers 500 if the body is longer than it said, and nothing is out", function()
+      routes["/long"] = function(_, res)
+        res:set_header("Content-Length", 2)
+        res:write "abc"
+      end
+      assert.equal(500, get("/long").status)
+      assert.matches("Content%-Length is 2, and 3 bytes are written", server.failures[1])
+    end)
+
     it("heeds http.abort, and does not call it a failure", function()
       local r = get "/abort"
       assert.equal(403, r.status)
