@@ -198,9 +198,9 @@ static int push_property(lua_State *L, grh_request *r, int property) {
 }
 
 static int index_request(lua_State *L) {
-  grh_request *r = grh_check_request(L, 1);
   int property = grh_index(L);
-  return property ? push_property(L, r, property) : 1;
+  if (!property) return 1;
+  return push_property(L, grh_check_request(L, 1), property);
 }
 
 static int newindex_request(lua_State *L) {
