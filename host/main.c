@@ -1,6 +1,7 @@
 /* The command: `lua`, with greenlets.  Its options, messages and exit codes are
  * those of PUC Lua 5.4; what is different is what comes after the last line of
  * the script, and Ctrl-C. */
+#include <fcntl.h>
 #include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 #include "alloc.h"
 #include "command.h"
+#include "coop.h"
 #include "greenlualib.h"
 
 #define VERSION "greenlua 0.1.0"
@@ -51,8 +53,13 @@ static void print_help(FILE *to) {
           "  -v            print the versions\n"
           "  -W            show warnings\n"
           "  -E            ignore LUA_INIT, LUA_PATH and LUA_CPATH\n"
+          "  --monkey      make `socket`, `ssl`, `io`, `os` let greenlets run, "
+          "for libraries\n"
+          "                that know of none; before anything else is run\n"
           "  -             the script is on stdin\n"
           "  --            what follows is no option\n"
+          "  --coop-libc   C libraries that wait (poll, recv, sleep ...) let "
+          "others run\n"
           "  --help        print this\n"
           "  --version     print the versions, and nothing else\n"
           "\n"
@@ -152,8 +159,8 @@ static int run_require(lua_State *L, const char *what) {
 
 typedef struct options {
   bool code, prompt, versions, clean; /* -e, -i, -v, -E */
-  bool help, version;
-  const char *bad; /* the option that is wrong */
+  bool help, version, coop, monkey;   /* the long ones */
+  const char *bad;                    /* the option that is wrong */
   int argc;
   int script; /* its index in argv; argc if there is none */
 } options;
@@ -191,7 +198,13 @@ static bool accept_long(options *o, const char *name) {
     o->help = true;
   else if (!strcmp(name, "version"))
     o->version = true;
-  return o->help || o->version;
+  else if (!strcmp(name, "coop-libc"))
+    o->coop = true;
+  else if (!strcmp(name, "monkey"))
+    o->monkey = true;
+  else
+    return false;
+  return true;
 }
 
 static void parse_options(options *o, char **argv) {
@@ -300,6 +313,8 @@ static void open_libraries(lua_State *L, const options *o) {
 
 /* What is on the command line, in its order; false after an error. */
 static bool run_all(lua_State *L, char **argv, const options *o) {
+  if (o->monkey && call_module(L, "greenlua.monkey", "patch_all") != LUA_OK)
+    return false;
   if (!o->clean && run_init(L) != LUA_OK) return false;
   if (!run_options(L, argv, o->script)) return false;
   bool script = o->script < o->argc;
@@ -329,6 +344,7 @@ static int protected_main(lua_State *L) {
   set_arg(L, o->argc, argv, o->script);
   lua_gc(L, LUA_GCGEN, 0, 0);
   gr_interrupt_open(L);
+  if (o->coop) gr_coop_open(L);
   lua_pushboolean(L, run_all(L, argv, o));
   return 1;
 }
@@ -350,6 +366,15 @@ static int run(char **argv, options *o) {
   return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* What we open must not become descriptor 0, 1 or 2, which scripts and their
+ * children take for the standard streams: closed ones lead to nothing. */
+static void fill_standard_streams(void) {
+  int fd;
+  do fd = open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) close(fd);
+}
+
 int main(int argc, char **argv) {
   options o = {.argc = argc, .script = argc};
   if (argc > 0 && *argv[0]) gr_progname = argv[0];
@@ -366,5 +391,6 @@ int main(int argc, char **argv) {
     refuse_option(o.bad);
     return EXIT_FAILURE;
   }
+  fill_standard_streams();
   return run(argv, &o);
 }
