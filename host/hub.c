@@ -1,17 +1,18 @@
 #include "hub.h"
 
+#include "pass.h"
 #include "watch.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
   BUDGET = 256,      /* switches before the loop is polled */
-  CLOCK_EVERY = 8,   /* switches between two looks at the clock */
-  KEEP_IDLE = 64,    /* stacks kept for reuse while the program is busy */
   KEEP_RESTING = 4,  /* and when it is about to wait */
   MAX_STACKS = 16000 /* two mappings each, of the kernel's usual 65,530 */
 };
@@ -21,6 +22,10 @@ double gr_now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double gr_hub_now(const gr_hub *hub) {
+  return hub->clock ? (double)hub->clock(hub->clock_ud) * 1e-9 : gr_now();
 }
 
 /* --- the ready queue ---------------------------------------------------- */
@@ -40,6 +45,8 @@ static void append(gr_hub *hub, gr_waiter *w) {
     hub->due++;
   }
 }
+
+static void expire(gr_hub *hub, gr_timer *t);
 
 void gr_start(gr_hub *hub, gr_waiter *w) {
   assert(w->state == GR_FRESH);
@@ -82,7 +89,7 @@ static gr_waiter *pick(gr_hub *hub) {
     hub->due--;
   } else {
     if (!hub->budget) return NULL;
-    if (--hub->budget % CLOCK_EVERY == 0 && gr_now() > hub->until) {
+    if (--hub->budget % hub->look == 0 && gr_now() > hub->until) {
       hub->budget = 0;
       return NULL;
     }
@@ -113,7 +120,7 @@ static gr_stack *take_idle(gr_hub *hub, gr_node *n) {
   return gr_container(n, gr_stack, node);
 }
 
-static void trim(gr_hub *hub, unsigned keep) {
+void gr_hub_trim(gr_hub *hub, unsigned keep) {
   while (hub->nidle > keep) {
     gr_stack_close(take_idle(hub, hub->idle.prev));
     hub->nstacks--;
@@ -197,11 +204,25 @@ void gr_park_waiter(gr_hub *hub, const gr_wait *what, bool external) {
   }
 }
 
+/* On a host's loop whoever breaks it means us, too: main's wait ends. */
+static void stop_driving(gr_hub *hub) {
+  gr_waiter *main = hub->main;
+  if (main->state == GR_PARKED) gr_wake(hub, main, GR_CLOSED);
+  gr_node_remove(&main->node);
+  main->state = GR_RUNNING;
+  hub->current = main;
+}
+
 static void drive(gr_hub *hub) {
   hub->current = NULL;
   hub->driving = true;
   ev_ref(hub->loop); /* nothing of ours counts there: it would not wait */
-  while (hub->current != hub->main) ev_run(hub->loop, EVRUN_ONCE);
+  if (hub->owns_loop) {
+    while (hub->current != hub->main) ev_run(hub->loop, EVRUN_ONCE);
+  } else {
+    ev_run(hub->loop, 0);
+    if (hub->current != hub->main) stop_driving(hub);
+  }
   ev_unref(hub->loop);
   hub->driving = false;
 }
@@ -230,7 +251,7 @@ bool gr_hub_alive(const gr_hub *hub) {
          !gr_list_empty(&hub->ready) || !gr_list_empty(&hub->polled);
 }
 
-static void enter(gr_hub *hub) {
+void gr_hub_enter(gr_hub *hub) {
   gr_waiter *host = hub->current; /* a host's loop runs while main does */
   hub->current = NULL;
   gr_list_prepend_all(&hub->ready, &hub->polled);
@@ -245,11 +266,24 @@ static void enter(gr_hub *hub) {
   if (!hub->current) hub->current = host;
 }
 
+void gr_hub_run_one(gr_hub *hub, gr_waiter *w) {
+  gr_waiter *host = hub->current;
+  gr_node_remove(&w->node);
+  w->state = GR_RUNNING;
+  hub->budget = hub->due = 0; /* who is next is the driver */
+  hub->passing = true;
+  go(hub, &hub->driver, w);
+  hub->passing = false;
+  hub->current = host;
+  for (gr_timer *t; (t = gr_timers_expire(&hub->timers, -INFINITY));)
+    expire(hub, t);
+}
+
 /* Let the loop wake us for the earliest deadline.  A later one than needed
  * is left alone: it costs one idle turn. */
 static void arm_loop(gr_hub *hub) {
   double next = gr_timers_next(&hub->timers);
-  if (next >= hub->armed) return;
+  if (next >= hub->armed || hub->clock) return;
   hub->armed = next;
   ev_now_update(hub->loop);
   double after = next - gr_now();
@@ -262,25 +296,46 @@ static void arm_loop(gr_hub *hub) {
 static void begin_turn(gr_hub *hub) {
   hub->turns = ev_iteration(hub->loop);
   hub->budget = BUDGET;
-  hub->until = gr_now() + SLICE;
+  hub->look = GR_CLOCK_EVERY;
+  hub->until = gr_now() + hub->slice;
+}
+
+/* Does what we wait for keep a host's ev_run going? */
+void gr_hub_keep_loop(gr_hub *hub) {
+  bool keep = hub->keeps_loop && gr_hub_alive(hub);
+  if (keep == hub->kept) return;
+  hub->kept = keep;
+  if (keep)
+    ev_ref(hub->loop);
+  else
+    ev_unref(hub->loop);
+}
+
+void gr_hub_settle(gr_hub *hub) {
+  if (hub->flush) hub->flush(hub);
+  gr_watch_verify(hub);
 }
 
 static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events) {
   gr_hub *hub = p->data;
   (void)events;
+  if (hub->stepping) { /* step.c has the pass */
+    gr_hub_settle(hub);
+    return;
+  }
   if (ev_iteration(loop) != hub->turns) begin_turn(hub);
   if (hub->before_pass) hub->before_pass(hub);
-  enter(hub);
-  if (hub->flush) hub->flush(hub);
-  gr_watch_verify(hub);
+  gr_hub_enter(hub);
+  gr_hub_settle(hub);
   if (hub->driving && hub->owns_loop && !hub->current && !gr_hub_alive(hub)) {
     gr_wake(hub, hub->main, GR_DEADLOCK);
-    enter(hub);
+    gr_hub_enter(hub);
   }
   if (hub->driving && hub->current) ev_break(loop, EVBREAK_ONE);
   bool more = !gr_list_empty(&hub->ready) || !gr_list_empty(&hub->polled);
-  if (!more) trim(hub, KEEP_RESTING);
+  if (!more) gr_hub_trim(hub, KEEP_RESTING);
   arm_loop(hub);
+  gr_hub_keep_loop(hub);
   more = more || !gr_list_empty(&hub->idlers);
   if (more != (bool)ev_is_active(&hub->idler)) {
     if (more)
@@ -317,14 +372,18 @@ static void expire(gr_hub *hub, gr_timer *t) {
     gr_wake(hub, w, GR_TIMEDOUT);
 }
 
+void gr_hub_expire(gr_hub *hub) {
+  double now = gr_hub_now(hub);
+  for (gr_timer *t; (t = gr_timers_expire(&hub->timers, now));) expire(hub, t);
+}
+
 static void on_timer(struct ev_loop *loop, ev_timer *w, int events) {
   gr_hub *hub = w->data;
   (void)events;
   ev_ref(loop);
   ev_timer_stop(loop, w);
   hub->armed = INFINITY;
-  double now = gr_now();
-  for (gr_timer *t; (t = gr_timers_expire(&hub->timers, now));) expire(hub, t);
+  gr_hub_expire(hub);
 }
 
 void gr_alarm_init(gr_alarm *a, void (*fire)(gr_hub *, gr_alarm *)) {
@@ -345,19 +404,24 @@ void gr_alarm_clear(gr_hub *hub, gr_alarm *a) {
 void gr_hub_post(gr_hub *hub, gr_post *p) {
   p->next = NULL;
   pthread_mutex_lock(&hub->lock);
-  *hub->last_post = p;
+  bool first = !hub->posts;
+  if (first)
+    __atomic_store_n(&hub->posts, p, __ATOMIC_RELEASE);
+  else
+    *hub->last_post = p;
   hub->last_post = &p->next;
+  if (hub->loop) ev_async_send(hub->loop, &hub->async);
+  if (first && hub->post_fd >= 0) (void)!eventfd_write(hub->post_fd, 1);
   pthread_mutex_unlock(&hub->lock);
-  ev_async_send(hub->loop, &hub->async);
 }
 
-static void on_async(struct ev_loop *loop, ev_async *w, int events) {
-  gr_hub *hub = w->data;
-  (void)loop, (void)events;
+void gr_hub_run_posts(gr_hub *hub) {
+  eventfd_t n;
+  if (!gr_hub_posted(hub)) return;
   pthread_mutex_lock(&hub->lock);
   gr_post *p = hub->posts;
-  hub->posts = NULL;
-  hub->last_post = &hub->posts;
+  __atomic_store_n(&hub->posts, NULL, __ATOMIC_RELEASE);
+  if (hub->post_fd >= 0) (void)!eventfd_read(hub->post_fd, &n);
   pthread_mutex_unlock(&hub->lock);
   for (gr_post *next; p; p = next) {
     next = p->next; /* run may free it */
@@ -365,30 +429,14 @@ static void on_async(struct ev_loop *loop, ev_async *w, int events) {
   }
 }
 
+static void on_async(struct ev_loop *loop, ev_async *w, int events) {
+  (void)loop, (void)events;
+  gr_hub_run_posts(w->data);
+}
+
 /* --- life --------------------------------------------------------------- */
 
-int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
-  memset(hub, 0, sizeof *hub);
-  gr_list_init(&hub->ready);
-  gr_list_init(&hub->polled);
-  gr_list_init(&hub->idle);
-  gr_list_init(&hub->idlers);
-  gr_list_init(&hub->watches);
-  gr_list_init(&hub->fresh);
-  gr_timers_init(&hub->timers);
-  gr_stack_adopt(&hub->driver);
-  hub->stack = &hub->driver;
-  hub->max_stacks = MAX_STACKS;
-  hub->armed = INFINITY;
-  hub->last_post = &hub->posts;
-  hub->owns_loop = !loop;
-  hub->loop = loop ? loop : ev_loop_new(EVFLAG_AUTO);
-  if (!hub->loop) return -1;
-  if (gr_hub_reserve(hub)) {
-    if (hub->owns_loop) ev_loop_destroy(hub->loop);
-    return -1;
-  }
-  pthread_mutex_init(&hub->lock, NULL);
+static void start_watchers(gr_hub *hub) {
   ev_prepare_init(&hub->prepare, on_prepare);
   ev_idle_init(&hub->idler, on_idle);
   ev_set_priority(&hub->idler, EV_MINPRI);
@@ -402,12 +450,49 @@ int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
   ev_async_start(hub->loop, &hub->async);
   ev_unref(hub->loop);
   begin_turn(hub);
+}
+
+int gr_hub_open(gr_hub *hub, const gr_hub_options *o) {
+  memset(hub, 0, sizeof *hub);
+  gr_list_init(&hub->ready);
+  gr_list_init(&hub->polled);
+  gr_list_init(&hub->idle);
+  gr_list_init(&hub->idlers);
+  gr_list_init(&hub->watches);
+  gr_list_init(&hub->fresh);
+  gr_timers_init(&hub->timers);
+  gr_stack_adopt(&hub->driver);
+  hub->stack = &hub->driver;
+  hub->max_stacks = o->max_stacks ? o->max_stacks : MAX_STACKS;
+  hub->armed = INFINITY;
+  hub->last_post = &hub->posts;
+  hub->post_fd = hub->poll_fd = -1;
+  hub->thread = pthread_self();
+  hub->slice = o->slice > 0 ? o->slice : SLICE;
+  hub->clock = o->clock;
+  hub->clock_ud = o->clock_ud;
+  hub->keeps_loop = o->keeps_loop;
+  hub->at_exit = o->at_exit;
+  hub->signals = o->signals;
+  hub->owns_loop = !o->loop && !o->bare;
+  hub->loop = hub->owns_loop ? ev_loop_new(EVFLAG_AUTO) : o->loop;
+  if (!hub->loop && !o->bare) return -1;
+  if (gr_hub_reserve(hub)) {
+    if (hub->owns_loop) ev_loop_destroy(hub->loop);
+    return -1;
+  }
+  pthread_mutex_init(&hub->lock, NULL);
+  if (hub->loop) start_watchers(hub);
+  hub->open = true;
   return 0;
 }
 
-void gr_hub_fini(gr_hub *hub) {
+int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
+  return gr_hub_open(hub, &(gr_hub_options){.loop = loop});
+}
+
+static void stop_watchers(gr_hub *hub) {
   struct ev_loop *loop = hub->loop;
-  if (hub->streams) hub->fini_streams(hub);
   if (ev_is_active(&hub->timer)) ev_ref(loop);
   ev_timer_stop(loop, &hub->timer);
   ev_idle_stop(loop, &hub->idler);
@@ -415,10 +500,20 @@ void gr_hub_fini(gr_hub *hub) {
   ev_async_stop(loop, &hub->async);
   ev_ref(loop);
   ev_prepare_stop(loop, &hub->prepare);
+  if (hub->kept) ev_unref(loop);
   if (hub->owns_loop)
     ev_loop_destroy(loop); /* if it runs, it is not come
                               back to */
+}
+
+void gr_hub_fini(gr_hub *hub) {
+  if (hub->streams) hub->fini_streams(hub);
+  if (hub->loop) stop_watchers(hub);
+  hub->open = false;
+  hub->loop = NULL;
+  if (hub->post_fd >= 0) close(hub->post_fd);
+  if (hub->poll_fd >= 0) close(hub->poll_fd);
   gr_timers_fini(&hub->timers);
-  trim(hub, 0);
+  gr_hub_trim(hub, 0);
   pthread_mutex_destroy(&hub->lock);
 }
