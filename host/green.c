@@ -236,6 +236,7 @@ void gr_shell_closing(lua_State *L, gr_state *S) {
   (void)L;
   pthread_mutex_lock(&hub->lock);
   hub->S = NULL;
+  if (hub->waits) gr_shell_retain(hub); /* for the last of them */
   pthread_mutex_unlock(&hub->lock);
   gr_hub_run_posts(&S->hub);
 }

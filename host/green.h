@@ -21,6 +21,7 @@ struct green_hub {
   gr_list held;      /* handles */
   green_wait *spare; /* waits to be used again */
   unsigned nspare;
+  unsigned waits; /* that are somebody's */
   bool running; /* green_run is */
   int stop;     /* atomic: green_stop has been called */
   int stopping; /* atomic: `stopper` is on its way */
@@ -34,7 +35,8 @@ struct green_greenlet {
   gr_state *state; /* valid while g is not NULL */
   gr_greenlet *g;  /* kept by GR_T_HELD; NULL once the hub is closed */
   unsigned refs;   /* the host's, and one while on_done is to be called */
-  int status;      /* once it has ended */
+  bool ended;
+  int status; /* once it has ended */
   void (*on_done)(green_greenlet *, lua_State *, int, int, void *);
   void *ud;
 };
@@ -42,6 +44,7 @@ struct green_greenlet {
 /* The shell of a state, made on first use; NULL: out of memory. */
 green_hub *gr_shell_of(gr_state *S);
 
+/* One reference more, which is returned; one less.  From any thread. */
 green_hub *gr_shell_retain(green_hub *);
 void gr_shell_release(green_hub *);
 

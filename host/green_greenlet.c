@@ -96,6 +96,7 @@ bool gr_held_observes(gr_state *S, gr_greenlet *g) {
 void gr_held_end(gr_state *S, gr_greenlet *g) {
   green_greenlet *h = find(S, g);
   if (!h) return;
+  h->ended = true;
   h->status = g->w.flags & GR_FAILED   ? GREEN_ELUA
               : g->w.flags & GR_EXITED ? GREEN_EKILLED
                                        : GREEN_OK;
@@ -117,7 +118,7 @@ void gr_held_close_all(green_hub *hub, lua_State *L) {
     green_greenlet *h = gr_container(n, green_greenlet, node);
     gr_node_remove(n);
     gr_list_append(&hub->held, n);
-    if (h->g && h->g->w.state != GR_DEAD) h->status = GREEN_ECLOSED;
+    if (!h->ended) h->status = GREEN_ECLOSED;
     h->g = NULL;
     if (!h->refs++) h->on_done = NULL;
     if (h->on_done) {

@@ -9,38 +9,57 @@
 
 enum { MAX_SPARE = 64 };
 
-/* Two sides hold a wait: the greenlet's, and that of who completes it.  All but
- * `sides` and `post` is for the hub's thread. */
+/* Two sides hold a wait: the greenlet's, and that of who completes it.  While
+ * the hub is open all of it but `post` is for the hub's thread; once it is
+ * closed, the shell's lock guards it. */
 struct green_wait {
   gr_list waiters; /* the greenlet, while it is parked on it */
   gr_wait what;
-  green_hub *hub; /* a reference */
-  unsigned sides; /* atomic */
+  green_hub *hub; /* counts it: hub->waits */
   int code;
   void *result;
   void (*drop)(void *);
+  uint8_t sides;
   bool done;     /* code and result are there */
   bool given_up; /* nobody will take them */
   bool by_fd;    /* the watch completes it */
+  gr_post post;  /* from another thread */
   gr_watch watch;
   int fd, events;
-  gr_post post; /* from another thread */
   green_wait *next;
 };
 
 /* --- sides ---------------------------------------------------------------- */
 
-static void release(green_wait *w) {
-  green_hub *hub = w->hub;
-  if (__atomic_sub_fetch(&w->sides, 1, __ATOMIC_ACQ_REL)) return;
-  if (gr_shell_here(hub) == GREEN_OK && hub->nspare < MAX_SPARE) {
+/* While the hub is open. */
+static inline void release_open(green_wait *w, green_hub *hub) {
+  if (--w->sides) return;
+  hub->waits--;
+  if (hub->nspare < MAX_SPARE) {
     w->next = hub->spare;
     hub->spare = w;
     hub->nspare++;
   } else {
     gr_free(w);
   }
-  gr_shell_release(hub);
+}
+
+/* Once it is closed: the last one gives the shell back. */
+static void release_closed(green_wait *w) {
+  green_hub *hub = w->hub;
+  pthread_mutex_lock(&hub->lock);
+  bool gone = !--w->sides, last = gone && !--hub->waits;
+  pthread_mutex_unlock(&hub->lock);
+  if (gone) gr_free(w);
+  if (last) gr_shell_release(hub);
+}
+
+/* In the hub's thread. */
+static void release(green_wait *w) {
+  if (w->hub->S)
+    release_open(w, w->hub);
+  else
+    release_closed(w);
 }
 
 void gr_waits_fini(green_hub *hub) {
@@ -54,7 +73,11 @@ void gr_waits_fini(green_hub *hub) {
 
 static green_wait *take_spare(green_hub *hub) {
   green_wait *w = hub->spare;
-  if (!w) return gr_realloc(NULL, sizeof *w);
+  if (!w) {
+    w = gr_realloc(NULL, sizeof *w);
+    if (w) gr_list_init(&w->waiters);
+    return w;
+  }
   hub->spare = w->next;
   hub->nspare--;
   return w;
@@ -96,7 +119,7 @@ int green_done(green_wait *w, int code, void *result) {
   pthread_mutex_unlock(&hub->lock);
   if (open) return GREEN_OK;
   drop_result(w, result);
-  release(w);
+  release_closed(w);
   return GREEN_ECLOSED;
 }
 
@@ -140,7 +163,6 @@ static int can_block(lua_State *L, gr_state *S, double at, bool place) {
   if (!S || !S->hub.open) return GREEN_EBLOCK;
   gr_hub *hub = &S->hub;
   gr_greenlet *g = (gr_greenlet *)(void *)hub->current;
-  if (!pthread_equal(hub->thread, pthread_self())) return GREEN_ETHREAD;
   if (!g) return GREEN_EBLOCK;
   if (g->w.flags & GR_PENDING && gr_interrupted(S, g))
     return g->doomed ? GREEN_ECLOSED : GREEN_ERAISED;
@@ -158,18 +180,18 @@ int green_can_block(lua_State *L) {
 green_wait *green_wait_new(lua_State *L, const char *what,
                            void (*drop)(void *)) {
   gr_state *S = gr_state_peek(L);
-  if (can_block(L, S, INFINITY, true)) return NULL;
+  if (!S || !S->hub.open || !S->hub.current) return NULL;
   green_hub *hub = gr_shell_of(S);
-  green_wait *w = hub ? take_spare(hub) : NULL;
+  if (gr_shell_here(hub)) return NULL;
+  green_wait *w = take_spare(hub);
   if (!w) return NULL;
-  gr_list_init(&w->waiters);
+  hub->waits++;
   w->what = (gr_wait){
       .name = what ? what : "C function", .codes = true, .in_place = true};
-  w->hub = gr_shell_retain(hub);
+  w->hub = hub;
   w->sides = 2;
   w->drop = drop;
   w->done = w->given_up = w->by_fd = false;
-  gr_watch_init(&w->watch);
   return w;
 }
 
@@ -186,6 +208,7 @@ int green_done_by_fd(green_wait *w, int fd, int events) {
   if (!hub->loop || w->by_fd || !events || events & ~(GREEN_READ | GREEN_WRITE))
     return GREEN_EINVAL;
   if (fd < 0 || fcntl(fd, F_GETFD) < 0) return GREEN_EINVAL;
+  gr_watch_init(&w->watch);
   w->by_fd = true;
   w->fd = fd;
   w->events = (events & GREEN_READ ? EV_READ : 0) |
@@ -222,7 +245,7 @@ static void join(green_wait *w, gr_hub *hub) {
 int green_park(lua_State *L, green_wait *w, double timeout, void **result) {
   if (!w) return GREEN_EINVAL;
   if (w->done) return settle(w, GREEN_OK, result);
-  gr_state *S = gr_state_peek(L);
+  gr_state *S = w->hub->S;
   double at = deadline(S, timeout);
   int code = can_block(L, S, at, true);
   if (code == GREEN_OK) {

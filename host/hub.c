@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -316,6 +315,22 @@ void gr_hub_settle(gr_hub *hub) {
   gr_watch_verify(hub);
 }
 
+static void pass(gr_hub *hub) {
+  if (hub->before_pass) hub->before_pass(hub);
+  gr_hub_enter(hub);
+  gr_hub_settle(hub);
+}
+
+/* On a host's loop, which may not come to its prepare watchers again soon: who
+ * was made ready by the poll runs after it. */
+static void on_check(struct ev_loop *loop, ev_check *c, int events) {
+  gr_hub *hub = c->data;
+  (void)events;
+  if (gr_list_empty(&hub->ready) && gr_list_empty(&hub->polled)) return;
+  pass(hub);
+  if (hub->driving && hub->current) ev_break(loop, EVBREAK_ONE);
+}
+
 static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events) {
   gr_hub *hub = p->data;
   (void)events;
@@ -324,9 +339,7 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events) {
     return;
   }
   if (ev_iteration(loop) != hub->turns) begin_turn(hub);
-  if (hub->before_pass) hub->before_pass(hub);
-  gr_hub_enter(hub);
-  gr_hub_settle(hub);
+  pass(hub);
   if (hub->driving && hub->owns_loop && !hub->current && !gr_hub_alive(hub)) {
     gr_wake(hub, hub->main, GR_DEADLOCK);
     gr_hub_enter(hub);
@@ -401,34 +414,6 @@ void gr_alarm_clear(gr_hub *hub, gr_alarm *a) {
   gr_timers_remove(&hub->timers, &a->timer);
 }
 
-void gr_hub_post(gr_hub *hub, gr_post *p) {
-  p->next = NULL;
-  pthread_mutex_lock(&hub->lock);
-  bool first = !hub->posts;
-  if (first)
-    __atomic_store_n(&hub->posts, p, __ATOMIC_RELEASE);
-  else
-    *hub->last_post = p;
-  hub->last_post = &p->next;
-  if (hub->loop) ev_async_send(hub->loop, &hub->async);
-  if (first && hub->post_fd >= 0) (void)!eventfd_write(hub->post_fd, 1);
-  pthread_mutex_unlock(&hub->lock);
-}
-
-void gr_hub_run_posts(gr_hub *hub) {
-  eventfd_t n;
-  if (!gr_hub_posted(hub)) return;
-  pthread_mutex_lock(&hub->lock);
-  gr_post *p = hub->posts;
-  __atomic_store_n(&hub->posts, NULL, __ATOMIC_RELEASE);
-  if (hub->post_fd >= 0) (void)!eventfd_read(hub->post_fd, &n);
-  pthread_mutex_unlock(&hub->lock);
-  for (gr_post *next; p; p = next) {
-    next = p->next; /* run may free it */
-    p->run(hub, p);
-  }
-}
-
 static void on_async(struct ev_loop *loop, ev_async *w, int events) {
   (void)loop, (void)events;
   gr_hub_run_posts(w->data);
@@ -447,6 +432,13 @@ static void start_watchers(gr_hub *hub) {
   ev_set_priority(&hub->prepare, EV_MINPRI); /* after a host's own */
   ev_prepare_start(hub->loop, &hub->prepare);
   ev_unref(hub->loop);
+  if (!hub->owns_loop) {
+    ev_check_init(&hub->check, on_check);
+    ev_set_priority(&hub->check, EV_MINPRI);
+    hub->check.data = hub;
+    ev_check_start(hub->loop, &hub->check);
+    ev_unref(hub->loop);
+  }
   ev_async_start(hub->loop, &hub->async);
   ev_unref(hub->loop);
   begin_turn(hub);
@@ -496,6 +488,10 @@ static void stop_watchers(gr_hub *hub) {
   if (ev_is_active(&hub->timer)) ev_ref(loop);
   ev_timer_stop(loop, &hub->timer);
   ev_idle_stop(loop, &hub->idler);
+  if (!hub->owns_loop) {
+    ev_ref(loop);
+    ev_check_stop(loop, &hub->check);
+  }
   ev_ref(loop);
   ev_async_stop(loop, &hub->async);
   ev_ref(loop);

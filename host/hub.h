@@ -148,6 +148,7 @@ struct gr_hub {
   double armed;      /* what ev_timer below is set to */
   unsigned external; /* waits that the loop or another thread can end */
   ev_prepare prepare;
+  ev_check check;  /* on a host's loop */
   ev_idle idler;  /* active while a poll must not wait */
   gr_list idlers; /* waiters for a turn with nothing to do */
   ev_timer timer;

@@ -27,7 +27,11 @@ void gr_setfuncs(lua_State *L, gr_state *S, const luaL_Reg *funcs) {
 /* A finalizer: the Lua state is being closed. */
 static int state_gc(lua_State *L) {
   gr_state *S = lua_touserdata(L, 1);
-  if (S->hub.open && S->L) gr_state_close(L, S);
+  if (!S->hub.open) return 0;
+  if (S->main)
+    gr_state_close(L, S);
+  else /* there was no memory for all of it */
+    gr_hub_fini(&S->hub);
   return 0;
 }
 
@@ -122,7 +126,7 @@ gr_state *gr_state_new(lua_State *L, const gr_hub_options *o) {
   S->hub.before_pass = collect;
 #endif
   gr_list_init(&S->expired);
-  S->L = T; /* from here on the finalizer has something to close */
+  S->L = T;
   for (int t = GR_T_LIVE; t <= GR_T_END; t++)
     new_table(L, S, t == GR_T_SPARE ? GR_MAX_SPARE : 0,
               t == GR_T_EXTRA || t == GR_T_RAISED ? "k" : NULL);
