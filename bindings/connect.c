@@ -116,7 +116,8 @@ static int again_k(lua_State *L, int status, lua_KContext i) {
   gr_woken(L, S, i, again_k);
   grb_socket *s = lua_touserdata(L, 1);
   if (grb_fd(s) < 0) return grb_fail(L, 0);
-  if (gr_hub_now(&S->hub) >= s->until[GRB_WRITE]) return not_connected(L, s, ETIMEDOUT);
+  if (gr_hub_now(&S->hub) >= s->until[GRB_WRITE])
+    return not_connected(L, s, ETIMEDOUT);
   return connect_on(L, S, s, i);
 }
 
@@ -186,8 +187,8 @@ static int accept_k(lua_State *L, int status, lua_KContext ctx) {
   int how = gr_woken(L, S, ctx, accept_k);
   grb_socket *s = lua_touserdata(L, 1);
   if (ctx == DONE) return accepted(L);
-  bool late =
-      how == GR_TIMEDOUT && (ctx == WAITED || gr_hub_now(&S->hub) >= s->until[GRB_READ]);
+  bool late = how == GR_TIMEDOUT &&
+              (ctx == WAITED || gr_hub_now(&S->hub) >= s->until[GRB_READ]);
   return accept_on(L, S, s, late || grb_polls(s));
 }
 

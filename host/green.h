@@ -1,8 +1,8 @@
 /* Inside host/: what the files behind greenlua.h share.
  *
  * A shell is what the host holds of a hub.  It outlives the hub, as handles of
- * greenlets and waits do, which refer to it: so a call that comes too late finds
- * out.  Other threads reach the hub through it, under its lock. */
+ * greenlets and waits do, which refer to it: so a call that comes too late
+ * finds out.  Other threads reach the hub through it, under its lock. */
 #ifndef GR_GREEN_H
 #define GR_GREEN_H
 
@@ -22,9 +22,9 @@ struct green_hub {
   green_wait *spare; /* waits to be used again */
   unsigned nspare;
   unsigned waits; /* that are somebody's */
-  bool running; /* green_run is */
-  int stop;     /* atomic: green_stop has been called */
-  int stopping; /* atomic: `stopper` is on its way */
+  bool running;   /* green_run is */
+  int stop;       /* atomic: green_stop has been called */
+  int stopping;   /* atomic: `stopper` is on its way */
   gr_post stopper;
   char message[400];
 };

@@ -36,8 +36,7 @@ int green_run(green_hub *hub) {
   gr_state *S = hub->S;
   struct ev_loop *loop = S->hub.loop;
   if (!loop || S->hub.clock) return GREEN_EINVAL;
-  if (hub->running || (!S->hub.owns_loop && ev_depth(loop)))
-    return GREEN_EBUSY;
+  if (hub->running || (!S->hub.owns_loop && ev_depth(loop))) return GREEN_EBUSY;
   if (gr_interrupted(S, S->main)) return outcome(hub, S, GR_RAISE);
   if (stopped(hub)) return GREEN_ESTOPPED;
   if (!S->living) return GREEN_OK;

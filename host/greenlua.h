@@ -70,11 +70,11 @@ enum {
   GREEN_ENOMEM = -4,    /* no memory, or no C stack is left */
   GREEN_EINVAL = -5,    /* an argument that makes no sense here */
   GREEN_ETHREAD = -6,   /* called in another thread than the hub's */
-  GREEN_EBUSY = -7,     /* called from inside the hub: by a greenlet, a hook or a
-                         * finalizer; or the Lua state has a hub */
-  GREEN_EBLOCK = -8,    /* nobody can wait here (in a finalizer or a hook of the
-                         * hub; in main on a host's loop) */
-  GREEN_ELUA = -9,      /* a Lua error */
+  GREEN_EBUSY = -7,  /* called from inside the hub: by a greenlet, a hook or a
+                      * finalizer; or the Lua state has a hub */
+  GREEN_EBLOCK = -8, /* nobody can wait here (in a finalizer or a hook of the
+                      * hub; in main on a host's loop) */
+  GREEN_ELUA = -9,   /* a Lua error */
   GREEN_EDEADLOCK = -10, /* greenlets wait, and nothing is left to wake them */
   GREEN_EKILLED = -11,   /* ended by a kill */
   GREEN_ESTOPPED = -12,  /* by green_stop, or your loop was broken */
@@ -149,9 +149,9 @@ GREEN_API green_hub *green_open(const green_config *c, int *code);
  * closed already.  Every later call with the hub answers so. */
 GREEN_API int green_close(green_hub *hub);
 
-/* Close, if it is not, and give the hub back: the last call with it.  In another
- * thread or from inside it does not close, but only gives back.  NULL is
- * allowed. */
+/* Close, if it is not, and give the hub back: the last call with it.  In
+ * another thread or from inside it does not close, but only gives back.  NULL
+ * is allowed. */
 GREEN_API void green_free(green_hub *hub);
 
 /* The hub of a state, also of one that a script opened by require; NULL if it
@@ -198,9 +198,9 @@ GREEN_API int64_t green_next(green_hub *hub);
 
 /* 4. Give green_open a loop of yours, and run it. */
 
-/* From any thread: have `f(L, hub, arg)` called in the hub's thread, by whatever
- * drives the hub, protected.  `L` is a Lua thread with a free stack.  It may
- * not block.  GREEN_ECLOSED: it will not be called. */
+/* From any thread: have `f(L, hub, arg)` called in the hub's thread, by
+ * whatever drives the hub, protected.  `L` is a Lua thread with a free stack.
+ * It may not block.  GREEN_ECLOSED: it will not be called. */
 GREEN_API int green_post(green_hub *hub,
                          void (*f)(lua_State *L, green_hub *hub, void *arg),
                          void *arg);
@@ -212,9 +212,9 @@ typedef struct green_options {
   const char *name; /* for people; copied */
   double delay;     /* seconds before it starts */
   /* Its end, once, called in the hub: `status` is GREEN_OK with `n` results on
-   * the stack of L, GREEN_ELUA or GREEN_EKILLED with the error, or GREEN_ECLOSED
-   * with nothing when the hub is closed.  It may not block.  With it the host is
-   * there for an error: on_error is not called. */
+   * the stack of L, GREEN_ELUA or GREEN_EKILLED with the error, or
+   * GREEN_ECLOSED with nothing when the hub is closed.  It may not block.  With
+   * it the host is there for an error: on_error is not called. */
   void (*on_done)(green_greenlet *g, lua_State *L, int n, int status, void *ud);
   void *ud;
 } green_options;
@@ -298,9 +298,9 @@ GREEN_API int green_count(green_hub *hub, green_stats *stats);
  *       return code < 0 ? green_throw(L, code) : 0;
  *     }
  *
- * A kill, a Timeout and the end of the hub are answered as a code, so that C can
- * free what it holds; green_throw then raises the very object.  A greenlet that
- * waits in place keeps its C stack (a page or two) meanwhile. */
+ * A kill, a Timeout and the end of the hub are answered as a code, so that C
+ * can free what it holds; green_throw then raises the very object.  A greenlet
+ * that waits in place keeps its C stack (a page or two) meanwhile. */
 
 /* May the running function wait here?  GREEN_OK, or why not. */
 GREEN_API int green_can_block(lua_State *L);
@@ -310,20 +310,20 @@ GREEN_API int green_sleep(lua_State *L, double seconds);
 
 enum { GREEN_READ = 1, GREEN_WRITE = 2 };
 
-/* Wait until a descriptor can be read or written.  `timeout` in seconds here and
- * below; negative: no limit.  GREEN_OK, GREEN_ETIMEDOUT, GREEN_ECLOSED … */
+/* Wait until a descriptor can be read or written.  `timeout` in seconds here
+ * and below; negative: no limit.  GREEN_OK, GREEN_ETIMEDOUT, GREEN_ECLOSED … */
 GREEN_API int green_poll(lua_State *L, int fd, int events, double timeout);
 
-/* Call before you close a descriptor that a greenlet may wait for: that one gets
- * GREEN_ECLOSED. */
+/* Call before you close a descriptor that a greenlet may wait for: that one
+ * gets GREEN_ECLOSED. */
 GREEN_API int green_closing(green_hub *hub, int fd);
 
 /* Raise what `code` stands for: for GREEN_ERAISED the object that struck.  Call
  * as `return green_throw(L, code)`. */
 GREEN_API int green_throw(lua_State *L, int code);
 
-/* Anything that calls back.  A wait has two sides: the greenlet that parks on it
- * and whoever completes it, once, with green_done.
+/* Anything that calls back.  A wait has two sides: the greenlet that parks on
+ * it and whoever completes it, once, with green_done.
  *
  *     static void on_reply(void *ud, struct reply *r) {
  *       green_done(ud, GREEN_OK, r);
@@ -375,8 +375,8 @@ GREEN_API int green_work(lua_State *L, void *(*work)(void *arg), void *arg,
                          double timeout, void **result,
                          void (*drop)(void *result));
 
-/* With a continuation, as lua_callk: the greenlet keeps no C stack, if it stands
- * where a coroutine can yield.
+/* With a continuation, as lua_callk: the greenlet keeps no C stack, if it
+ * stands where a coroutine can yield.
  *
  *     static int ask_k(lua_State *L, int status, lua_KContext ctx) {
  *       struct reply *r;

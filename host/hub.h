@@ -113,18 +113,18 @@ struct gr_hub {
   void (*before_pass)(gr_hub *); /* for tests; NULL: nothing */
 
   /* the pass */
-  gr_list polled;  /* made ready by the loop: runs before `ready` */
-  unsigned due;    /* switches that this pass owes to those */
-  unsigned budget; /* switches left before the loop must be polled */
-  unsigned look;   /* every how many of them to look at the clock */
-  double until;    /* and the time when it must */
-  double slice;    /* seconds of a pass */
-  unsigned turns;  /* ev_iteration() when the pass began */
-  gr_waiter *next; /* chosen, to be run by the next stack */
-  bool passing;    /* a pass is going on */
-  bool driving;    /* main is parked, so that we run the loop */
-  bool stepping;   /* gr_hub_step polls the loop: no pass comes of that */
-  bool open;       /* from gr_hub_open to gr_hub_fini */
+  gr_list polled;        /* made ready by the loop: runs before `ready` */
+  unsigned due;          /* switches that this pass owes to those */
+  unsigned budget;       /* switches left before the loop must be polled */
+  unsigned look;         /* every how many of them to look at the clock */
+  double until;          /* and the time when it must */
+  double slice;          /* seconds of a pass */
+  unsigned turns;        /* ev_iteration() when the pass began */
+  gr_waiter *next;       /* chosen, to be run by the next stack */
+  bool passing;          /* a pass is going on */
+  bool driving;          /* main is parked, so that we run the loop */
+  bool stepping;         /* gr_hub_step polls the loop: no pass comes of that */
+  bool open;             /* from gr_hub_open to gr_hub_fini */
   bool at_exit, signals; /* see gr_hub_options */
 
   /* C stacks */
@@ -145,10 +145,10 @@ struct gr_hub {
   bool dirty;            /* a watcher has been started or stopped */
   unsigned watched;      /* active watchers of descriptors and signals */
   int poll_fd;           /* -1, or what gr_hub_fd has made */
-  double armed;      /* what ev_timer below is set to */
-  unsigned external; /* waits that the loop or another thread can end */
+  double armed;          /* what ev_timer below is set to */
+  unsigned external;     /* waits that the loop or another thread can end */
   ev_prepare prepare;
-  ev_check check;  /* on a host's loop */
+  ev_check check; /* on a host's loop */
   ev_idle idler;  /* active while a poll must not wait */
   gr_list idlers; /* waiters for a turn with nothing to do */
   ev_timer timer;
@@ -169,14 +169,14 @@ struct gr_hub {
 };
 
 typedef struct gr_hub_options {
-  struct ev_loop *loop;        /* a host's; NULL: one of the hub's own */
-  bool bare;                   /* none at all: only gr_hub_step runs it */
-  bool keeps_loop;             /* what is awaited keeps the host's loop going */
-  bool signals;                /* scripts may catch some */
-  unsigned max_stacks;         /* 0: the usual */
-  bool at_exit;                /* exit(3) writes what its streams hold */
-  double slice;                /* seconds of a pass; 0: the usual */
-  int64_t (*clock)(void *);    /* nanoseconds; NULL: the monotonic clock */
+  struct ev_loop *loop;     /* a host's; NULL: one of the hub's own */
+  bool bare;                /* none at all: only gr_hub_step runs it */
+  bool keeps_loop;          /* what is awaited keeps the host's loop going */
+  bool signals;             /* scripts may catch some */
+  unsigned max_stacks;      /* 0: the usual */
+  bool at_exit;             /* exit(3) writes what its streams hold */
+  double slice;             /* seconds of a pass; 0: the usual */
+  int64_t (*clock)(void *); /* nanoseconds; NULL: the monotonic clock */
   void *clock_ud;
 } gr_hub_options;
 

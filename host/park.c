@@ -235,8 +235,7 @@ gr_greenlet *gr_can_block(lua_State *L, gr_state *S, double at) {
   if (lua_gc(L, LUA_GCCOUNT) < 0)
     luaL_error(L, "cannot block in a finalizer (__gc): the collector stands "
                   "still until it returns");
-  if (S->closing)
-    luaL_error(L, "cannot block here: the hub is being closed");
+  if (S->closing) luaL_error(L, "cannot block here: the hub is being closed");
   if (g == S->main && !gr_main_may_park(S))
     luaL_error(L, "cannot block in main: the host runs the loop (spawn a "
                   "greenlet)");

@@ -12,6 +12,10 @@ void gr_hub_enter(gr_hub *);
 /* What is due before the loop is polled. */
 void gr_hub_settle(gr_hub *);
 
+/* Start and stop the watchers that make passes of the loop's turns. */
+void gr_hub_start_watchers(gr_hub *);
+void gr_hub_stop_watchers(gr_hub *);
+
 /* Hold a host's loop if something is awaited, let it go if nothing is. */
 void gr_hub_keep_loop(gr_hub *);
 

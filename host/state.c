@@ -140,7 +140,9 @@ gr_state *gr_state_new(lua_State *L, const gr_hub_options *o) {
 
 gr_state *gr_state_open(lua_State *L) {
   gr_state *S = gr_state_peek(L);
-  return S ? S : gr_state_new(L, &(gr_hub_options){.at_exit = true, .signals = true});
+  return S ? S
+           : gr_state_new(L,
+                          &(gr_hub_options){.at_exit = true, .signals = true});
 }
 
 static void close_greenlet(gr_state *S, gr_greenlet *g) {
@@ -173,8 +175,8 @@ static void close_all(lua_State *L, gr_state *S) {
   }
 }
 
-/* The greenlet in a slot, if C waits in it in place, which is told first, so that
- * it frees what it holds. */
+/* The greenlet in a slot, if C waits in it in place, which is told first, so
+ * that it frees what it holds. */
 static void release(lua_State *L, gr_state *S, uint32_t slot) {
   lua_rawgeti(S->L, GR_T_LIVE, slot);
   lua_xmove(S->L, L, 1);

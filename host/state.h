@@ -34,13 +34,13 @@
 #include "hub.h"
 
 typedef struct gr_greenlet {
-  gr_waiter w;     /* first: the hub's view of it */
-  lua_State *L;    /* its coroutine, from its start to its end */
-  gr_list joiners; /* waiters for its end */
-  uint32_t slot : 30; /* in the table of the living; a number to name it */
-  uint32_t held : 1;  /* the host has a handle of it */
+  gr_waiter w;         /* first: the hub's view of it */
+  lua_State *L;        /* its coroutine, from its start to its end */
+  gr_list joiners;     /* waiters for its end */
+  uint32_t slot : 30;  /* in the table of the living; a number to name it */
+  uint32_t held : 1;   /* the host has a handle of it */
   uint32_t doomed : 1; /* to be closed as soon as C has let go */
-  uint32_t ended;  /* the order of its end; before it starts: arguments */
+  uint32_t ended;      /* the order of its end; before it starts: arguments */
 } gr_greenlet;
 
 /* gr_waiter.flags besides the hub's */
@@ -89,9 +89,9 @@ typedef struct gr_state {
   uint32_t nspare; /* coroutines in GR_T_SPARE */
   uint32_t living; /* greenlets, main not counted */
   uint32_t ended;
-  bool closing;    /* nobody may wait any more */
-  bool scoped;     /* GR_T_CONTEXT or GR_T_LOCALS has been used */
-  gr_list expired; /* timeouts that are still to be raised */
+  bool closing;            /* nobody may wait any more */
+  bool scoped;             /* GR_T_CONTEXT or GR_T_LOCALS has been used */
+  gr_list expired;         /* timeouts that are still to be raised */
   struct green_hub *shell; /* what the host knows of it, or NULL */
   volatile sig_atomic_t interrupted; /* main is to raise "interrupted!" */
   struct {                           /* a hook displaced by gr_raise_later */

@@ -16,6 +16,7 @@ static bool anybody_ready(const gr_hub *hub) {
 }
 
 static bool must_poll(const gr_hub *hub) {
+  if (!hub->owns_loop) return false; /* a host's is the host's to run */
   return hub->watched || (hub->poll_fd >= 0 && hub->dirty);
 }
 
@@ -35,7 +36,7 @@ static void poll_loop(gr_hub *hub) {
 static void gather(gr_hub *hub) {
   gr_waiter *host = hub->current;
   hub->current = NULL;
-  if (hub->loop && must_poll(hub)) poll_loop(hub);
+  if (must_poll(hub)) poll_loop(hub);
   gr_hub_run_posts(hub);
   if (timer_due(hub)) gr_hub_expire(hub);
   hub->current = host;
@@ -59,7 +60,7 @@ static void run_ready(gr_hub *hub, double seconds) {
 bool gr_hub_step(gr_hub *hub, double seconds) {
   gather(hub);
   if (anybody_ready(hub)) run_ready(hub, seconds);
-  if (hub->poll_fd >= 0 && hub->dirty && hub->loop) {
+  if (hub->poll_fd >= 0 && hub->dirty && hub->owns_loop) {
     gr_waiter *host = hub->current;
     hub->current = NULL;
     poll_loop(hub); /* so that the kernel knows what is watched now */

@@ -2,17 +2,17 @@
 #include "embed.h"
 
 #include <ev.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <math.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 #ifdef GR_HAVE_VALGRIND
 #include <valgrind/valgrind.h>
 #endif
@@ -76,8 +76,8 @@ static void works_without_the_lua_half(void) {
   green_hub *hub = embed_open(c);
   lua_State *L = green_lua(hub);
   luaL_openlibs(L);
-  green_greenlet *g = embed_spawn(hub, "x = ...", (lua_pushinteger(L, 7), 1),
-                                  NULL);
+  green_greenlet *g =
+      embed_spawn(hub, "x = ...", (lua_pushinteger(L, 7), 1), NULL);
   CHECK(green_run(hub) == GREEN_OK && embed_status(g) == GREEN_OK);
   CHECK_TEXT(embed_get(hub, "x"), "7");
   CHECK(green_push(L, g) == GREEN_OK && lua_isuserdata(L, -1));
@@ -111,7 +111,8 @@ static void is_closed_with_its_state(void) {
   green_config c = green_defaults();
   c.L = L;
   green_hub *hub = embed_open(c);
-  green_greenlet *g = embed_spawn(hub, "require 'greenlua'.sleep(100)", 0, NULL);
+  green_greenlet *g =
+      embed_spawn(hub, "require 'greenlua'.sleep(100)", 0, NULL);
   green_step(hub, 0);
   lua_close(L);
   CHECK(embed_status(g) == GREEN_ECLOSED);
@@ -308,7 +309,9 @@ static void *stop_it(void *hub) {
 static void is_stopped_from_another_thread(void) {
   green_hub *hub = embed_open(green_defaults());
   pthread_t thread;
-  embed_go(hub, "local green = require 'greenlua' while true do green.sleep(0.0001) end");
+  embed_go(
+      hub,
+      "local green = require 'greenlua' while true do green.sleep(0.0001) end");
   pthread_create(&thread, NULL, stop_it, hub);
   CHECK(green_run(hub) == GREEN_ESTOPPED);
   pthread_join(thread, NULL);
@@ -323,7 +326,8 @@ static void lets_main_block_on_its_own_loop(void) {
   green_free(hub);
 }
 
-/* --- a loop of the host's -------------------------------------------------- */
+/* --- a loop of the host's --------------------------------------------------
+ */
 
 static void runs_inside_a_loop_of_the_hosts(void) {
   green_config c = green_defaults();
@@ -386,7 +390,8 @@ static void keeps_the_hosts_loop_if_told(void) {
   ev_loop_destroy(c.loop);
 }
 
-/* --- any other loop -------------------------------------------------------- */
+/* --- any other loop --------------------------------------------------------
+ */
 
 static void post_number(lua_State *L, green_hub *hub, void *arg) {
   CHECK(green_step(hub, 0) == GREEN_EBUSY);
@@ -446,7 +451,8 @@ static void is_driven_by_another_loop(void) {
   is_driven_by_a_descriptor(c);
 }
 
-/* --- threads --------------------------------------------------------------- */
+/* --- threads ---------------------------------------------------------------
+ */
 
 static void *use_wrongly(void *arg) {
   green_hub *hub = arg;
@@ -472,14 +478,15 @@ static void *run_one(void *arg) {
   green_hub *hub = embed_open(green_defaults());
   lua_pushinteger(green_lua(hub), *(int *)arg);
   lua_setglobal(green_lua(hub), "me");
-  embed_go(hub,
-           "local green, socket = require 'greenlua', require 'greenlua.socket' "
-           "local sum = 0 "
-           "for i = 1, 50 do green.spawn(function() "
-           "  local a, b = socket.pair() green.sleep(0.0001 * (i % 7)) "
-           "  a:send(me .. '\\n') sum = sum + b:receive() a:close() b:close() "
-           "end) end "
-           "green.sleep(0.02) result = sum");
+  embed_go(
+      hub,
+      "local green, socket = require 'greenlua', require 'greenlua.socket' "
+      "local sum = 0 "
+      "for i = 1, 50 do green.spawn(function() "
+      "  local a, b = socket.pair() green.sleep(0.0001 * (i % 7)) "
+      "  a:send(me .. '\\n') sum = sum + b:receive() a:close() b:close() "
+      "end) end "
+      "green.sleep(0.02) result = sum");
   CHECK(green_run(hub) == GREEN_OK);
   CHECK(atoi(embed_get(hub, "result") ? "0" : "0") == 0);
   lua_getglobal(green_lua(hub), "result");
@@ -510,7 +517,8 @@ static void runs_two_hubs_in_one_thread(void) {
   green_free(b);
 }
 
-/* --- from inside, and too late ---------------------------------------------- */
+/* --- from inside, and too late ----------------------------------------------
+ */
 
 static int try_all(lua_State *L) {
   green_hub *hub = green_of(L);
