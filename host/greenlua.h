@@ -212,9 +212,10 @@ typedef struct green_options {
   const char *name; /* for people; copied */
   double delay;     /* seconds before it starts */
   /* Its end, once, called in the hub: `status` is GREEN_OK with `n` results on
-   * the stack of L, GREEN_ELUA or GREEN_EKILLED with the error, or
-   * GREEN_ECLOSED with nothing when the hub is closed.  It may not block.  With
-   * it the host is there for an error: on_error is not called. */
+   * the stack of L (one, nil, if there are none), GREEN_ELUA or GREEN_EKILLED
+   * with the error, or GREEN_ECLOSED with nothing when the hub is closed.  It
+   * may not block.  With it the host is there for an error: on_error is not
+   * called. */
   void (*on_done)(green_greenlet *g, lua_State *L, int n, int status, void *ud);
   void *ud;
 } green_options;
