@@ -170,16 +170,16 @@ static void steps_in_game_time(void) {
   embed_go(hub, "local green = require 'greenlua' n = 0 "
                 "while true do green.sleep(1) n = n + 1 end");
   CHECK(green_next(hub) == 0);
-  for (int i = 0; i < 3; i++) CHECK(green_step(hub, 1000000) == GREEN_OK);
+  for (int i = 0; i < 3; i++) CHECK(green_step(hub, INT64_MAX) == GREEN_OK);
   CHECK_TEXT(embed_get(hub, "n"), "0"); /* the game is paused */
   int64_t next = green_next(hub);
   CHECK(next > 999999000 && next < 1000001000);
   game_time += 1500000000;
   CHECK(green_next(hub) == 0);
-  CHECK(green_step(hub, 1000000) == GREEN_OK);
+  CHECK(green_step(hub, INT64_MAX) == GREEN_OK);
   CHECK_TEXT(embed_get(hub, "n"), "1");
   game_time += 10000000000;
-  CHECK(green_step(hub, 1000000) == GREEN_OK);
+  CHECK(green_step(hub, INT64_MAX) == GREEN_OK);
   CHECK_TEXT(embed_get(hub, "n"), "2");
   green_free(hub);
 }
@@ -236,13 +236,13 @@ static void polls_descriptors_in_a_step(void) {
                 "require 'greenlua'.sleep(1) a:send('hello\\n') "
                 "a:settimeout(1) ok, why = a:receive()");
   CHECK(green_run(hub) == GREEN_EINVAL);
-  CHECK(green_step(hub, 1000000) == GREEN_OK);
+  CHECK(green_step(hub, INT64_MAX) == GREEN_OK);
   game_time += 1000000000;
-  for (int i = 0; i < 3; i++) CHECK(green_step(hub, 1000000) == GREEN_OK);
+  for (int i = 0; i < 3; i++) CHECK(green_step(hub, INT64_MAX) == GREEN_OK);
   CHECK_TEXT(embed_get(hub, "got"), "hello");
   CHECK_TEXT(embed_get(hub, "why"), "nil");
   game_time += 1000000000;
-  CHECK(green_step(hub, 1000000) == GREEN_OK);
+  CHECK(green_step(hub, INT64_MAX) == GREEN_OK);
   CHECK_TEXT(embed_get(hub, "why"), "timeout");
   green_free(hub);
 }
@@ -488,7 +488,6 @@ static void *run_one(void *arg) {
       "end) end "
       "green.sleep(0.02) result = sum");
   CHECK(green_run(hub) == GREEN_OK);
-  CHECK(atoi(embed_get(hub, "result") ? "0" : "0") == 0);
   lua_getglobal(green_lua(hub), "result");
   CHECK(lua_tointeger(green_lua(hub), -1) == 50 * *(int *)arg);
   green_free(hub);
