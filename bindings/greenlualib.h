@@ -26,5 +26,6 @@ int luaopen_greenlua_core_scope(lua_State *L);
 int luaopen_greenlua_core_select(lua_State *L);
 int luaopen_greenlua_core_signal(lua_State *L);
 int luaopen_greenlua_core_socket(lua_State *L);
+int luaopen_greenlua_core_dns(lua_State *L);
 
 #endif

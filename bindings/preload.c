@@ -14,6 +14,7 @@ static const luaL_Reg in_c[] = {
     {"greenlua.core.select", luaopen_greenlua_core_select},
     {"greenlua.core.signal", luaopen_greenlua_core_signal},
     {"greenlua.core.socket", luaopen_greenlua_core_socket},
+    {"greenlua.core.dns", luaopen_greenlua_core_dns},
     {NULL, NULL}};
 
 /* Push the loader of an embedded module. */

@@ -1,4 +1,4 @@
-/* greenlua.core.socket: TCP and UNIX stream sockets with LuaSocket's surface.
+/* greenlua.core.socket: TCP, UDP and UNIX sockets with LuaSocket's surface.
  * lua/greenlua/socket.lua builds the public module on it. */
 #include "socket.h"
 
@@ -14,44 +14,6 @@
 #include "greenlualib.h"
 
 const char grb_socket_magic;
-
-/* --- classes ------------------------------------------------------------ */
-
-enum { TCP, UNIX, DOMAINS };
-
-static const char *const class_names[DOMAINS][GRB_CLASSES] = {
-    {"tcp{master}", "tcp{client}", "tcp{server}"},
-    {"unixstream{master}", "unixstream{client}", "unixstream{server}"}};
-
-static int domain_of(const grb_socket *s) {
-  return s->family == AF_UNIX ? UNIX : TCP;
-}
-
-static const char *class_name(const grb_socket *s) {
-  return class_names[domain_of(s)][s->class];
-}
-
-void grb_wrong_class(lua_State *L, int arg, int class) {
-  grb_socket *s = grb_to_socket(L, arg);
-  bool local = s && s->family == AF_UNIX;
-  const char *name = class >= 0 ? class_names[local][class]
-                     : local    ? "unixstream{any}"
-                                : "tcp{any}";
-  luaL_argerror(L, arg, lua_pushfstring(L, "%s expected", name));
-}
-
-/* The metatables are in the registry under the addresses of their names. */
-static void push_class(lua_State *L, const grb_socket *s) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &class_names[domain_of(s)][s->class]);
-}
-
-void grb_set_class(lua_State *L, int arg, int class) {
-  grb_socket *s = lua_touserdata(L, arg);
-  arg = lua_absindex(L, arg);
-  s->class = (uint8_t) class;
-  push_class(L, s);
-  lua_setmetatable(L, arg);
-}
 
 static double wall_clock(void) {
   struct timeval now;
@@ -73,8 +35,8 @@ grb_socket *grb_new_socket(lua_State *L, gr_state *S, int class, int family) {
 }
 
 int grb_open_fd(grb_socket *s, int family) {
-  int on = 1;
-  int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  int on = 1, type = grb_is_datagram(s) ? SOCK_DGRAM : SOCK_STREAM;
+  int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno;
   if (family == AF_INET6)
     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
@@ -85,7 +47,7 @@ int grb_open_fd(grb_socket *s, int family) {
 
 void grb_adopt(grb_socket *s, int fd) {
   int on = 1;
-  if (s->family != AF_UNIX && !s->delays)
+  if (s->family != AF_UNIX && !grb_is_datagram(s) && !s->delays)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   gr_stream_set_fd(&s->stream, fd);
 }
@@ -140,7 +102,7 @@ void grb_check_free(lua_State *L, gr_state *S, grb_socket *s, int side,
   const char *mine = name_of(L, S, S->hub.current);
   const char *its = name_of(L, S, other);
   luaL_error(L, "%s cannot %s on %s: %s waits in %s there", mine, what->name,
-             class_name(s), its, other->what->name);
+             grb_class_name(s), its, other->what->name);
 }
 
 static double now(const grb_socket *s) {
@@ -189,26 +151,26 @@ int grb_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
 
 /* --- life --------------------------------------------------------------- */
 
-static int new_tcp(lua_State *L, int family) {
-  grb_socket *s = grb_new_socket(L, gr_state_of(L), GRB_MASTER, family);
+int grb_make(lua_State *L, int class, int family) {
+  grb_socket *s = grb_new_socket(L, gr_state_of(L), class, family);
   int err = family == AF_UNSPEC ? 0 : grb_open_fd(s, family);
   return err ? grb_fail(L, err) : 1;
 }
 
 static int tcp(lua_State *L) {
-  return new_tcp(L, AF_UNSPEC);
+  return grb_make(L, GRB_MASTER, AF_UNSPEC);
 }
 
 static int tcp4(lua_State *L) {
-  return new_tcp(L, AF_INET);
+  return grb_make(L, GRB_MASTER, AF_INET);
 }
 
 static int tcp6(lua_State *L) {
-  return new_tcp(L, AF_INET6);
+  return grb_make(L, GRB_MASTER, AF_INET6);
 }
 
 static int unix_stream(lua_State *L) {
-  return new_tcp(L, AF_UNIX);
+  return grb_make(L, GRB_MASTER, AF_UNIX);
 }
 
 /* pair() -> two connected UNIX sockets | nil, message */
@@ -229,12 +191,13 @@ static int fd_option(int fd, int name) {
   return getsockopt(fd, SOL_SOCKET, name, &value, &size) ? -errno : value;
 }
 
-static int class_of_fd(int fd) {
+static int class_of_fd(int fd, bool datagrams) {
   struct sockaddr_storage a;
   socklen_t size = sizeof a;
+  bool connected = !getpeername(fd, (struct sockaddr *)&a, &size);
+  if (datagrams) return connected ? GRB_CONNECTED : GRB_UNCONNECTED;
   if (fd_option(fd, SO_ACCEPTCONN) > 0) return GRB_SERVER;
-  return getpeername(fd, (struct sockaddr *)&a, &size) ? GRB_MASTER
-                                                       : GRB_CLIENT;
+  return connected ? GRB_CLIENT : GRB_MASTER;
 }
 
 /* fromfd(fd) -> an object that owns it | nil, message */
@@ -244,9 +207,11 @@ static int from_fd(lua_State *L) {
   int fd = (int)arg, family = fd_option(fd, SO_DOMAIN);
   if (family < 0) return grb_fail(L, -family);
   bool known = family == AF_INET || family == AF_INET6 || family == AF_UNIX;
-  if (!known || fd_option(fd, SO_TYPE) != SOCK_STREAM)
+  int type = fd_option(fd, SO_TYPE);
+  if (!known || (type != SOCK_STREAM && type != SOCK_DGRAM))
     return grb_fail(L, ESOCKTNOSUPPORT);
-  grb_socket *s = grb_new_socket(L, gr_state_of(L), class_of_fd(fd), family);
+  int class = class_of_fd(fd, type == SOCK_DGRAM);
+  grb_socket *s = grb_new_socket(L, gr_state_of(L), class, family);
   if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK))
     return grb_fail(L, errno);
   fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -255,14 +220,10 @@ static int from_fd(lua_State *L) {
 }
 
 static int close_socket(lua_State *L) {
-  gr_stream_close(&grb_check(L, GRB_ANY)->stream);
-  lua_pushinteger(L, 1);
-  return 1;
-}
-
-static int to_string(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_ANY);
-  lua_pushfstring(L, "%s: %p", class_name(s), (void *)s);
+  grb_stop_resolving(s);
+  gr_stream_close(&s->stream);
+  lua_pushinteger(L, 1);
   return 1;
 }
 
@@ -374,82 +335,42 @@ static int get_time(lua_State *L) {
   return 1;
 }
 
+static int host_name(lua_State *L) {
+  char name[257] = "";
+  if (gethostname(name, sizeof name - 1)) return grb_fail(L, errno);
+  lua_pushstring(L, name);
+  return 1;
+}
+
 /* --- the module --------------------------------------------------------- */
 
-static const luaL_Reg methods[] = {{"close", close_socket},
-                                   {"detach", detach},
-                                   {"getfd", get_fd},
-                                   {"setfd", set_fd},
-                                   {"settimeout", set_timeout},
-                                   {"gettimeout", get_timeout},
-                                   {"getstats", get_stats},
-                                   {"setstats", set_stats},
-                                   {NULL, NULL}};
+const luaL_Reg grb_methods[] = {{"close", close_socket},
+                                {"__gc", close_socket},
+                                {"__close", close_socket},
+                                {"detach", detach},
+                                {"getfd", get_fd},
+                                {"setfd", set_fd},
+                                {"settimeout", set_timeout},
+                                {"gettimeout", get_timeout},
+                                {NULL, NULL}};
 
-/* The functions are the same for all; each class has tables of its own. */
-static void push_methods(lua_State *L, gr_state *S) {
-  lua_newtable(L);
-  gr_setfuncs(L, S, methods);
-  gr_setfuncs(L, S, grb_address_methods);
-  gr_setfuncs(L, S, grb_connect_methods);
-  gr_setfuncs(L, S, grb_option_methods);
-  gr_setfuncs(L, S, grb_receive_methods);
-  gr_setfuncs(L, S, grb_send_methods);
-}
-
-static void copy_fields(lua_State *L, int from, int to) {
-  for (lua_pushnil(L); lua_next(L, from);) {
-    lua_pushvalue(L, -2);
-    lua_insert(L, -2);
-    lua_rawset(L, to);
-  }
-}
-
-/* With the methods on top: push the metatable of a class. */
-static void push_metatable(lua_State *L, gr_state *S, const char *name) {
-  static const luaL_Reg meta[] = {{"__gc", close_socket},
-                                  {"__close", close_socket},
-                                  {"__tostring", to_string},
-                                  {NULL, NULL}};
-  int from = lua_gettop(L);
-  lua_createtable(L, 0, 5);
-  gr_setfuncs(L, S, meta);
-  lua_pushstring(L, name);
-  lua_setfield(L, -2, "__name");
-  lua_newtable(L);
-  copy_fields(L, from, from + 2);
-  lua_pushstring(L, name);
-  lua_setfield(L, -2, "class");
-  lua_setfield(L, -2, "__index");
-}
-
-/* Set module.classes: name -> what the objects of it have for __index. */
-static void open_classes(lua_State *L, gr_state *S) {
-  lua_newtable(L);
-  push_methods(L, S);
-  for (int d = 0; d < DOMAINS; d++)
-    for (int c = 0; c < GRB_CLASSES; c++) {
-      push_metatable(L, S, class_names[d][c]);
-      lua_getfield(L, -1, "__index");
-      lua_setfield(L, -4, class_names[d][c]);
-      lua_rawsetp(L, LUA_REGISTRYINDEX, &class_names[d][c]);
-    }
-  lua_pop(L, 1);
-  lua_setfield(L, -2, "classes");
-}
+const luaL_Reg grb_stats_methods[] = {
+    {"getstats", get_stats}, {"setstats", set_stats}, {NULL, NULL}};
 
 int luaopen_greenlua_core_socket(lua_State *L) {
-  static const luaL_Reg funcs[] = {{"tcp", tcp},          {"tcp4", tcp4},
-                                   {"tcp6", tcp6},        {"unix", unix_stream},
-                                   {"pair", pair},        {"fromfd", from_fd},
-                                   {"gettime", get_time}, {NULL, NULL}};
+  static const luaL_Reg funcs[] = {
+      {"tcp", tcp},          {"tcp4", tcp4},
+      {"tcp6", tcp6},        {"unix", unix_stream},
+      {"pair", pair},        {"fromfd", from_fd},
+      {"gettime", get_time}, {"gethostname", host_name},
+      {NULL, NULL}};
   gr_state *S = gr_state_open(L);
   gr_need_loop(L, S, "greenlua.socket");
   if (gr_streams_open(&S->hub)) return luaL_error(L, "not enough memory");
   luaL_newlibtable(L, funcs);
   gr_setfuncs(L, S, funcs);
-  gr_setfuncs(L, S, grb_address_funcs);
+  gr_setfuncs(L, S, grb_datagram_funcs);
   gr_setfuncs(L, S, grb_ready_funcs);
-  open_classes(L, S);
+  grb_open_classes(L, S);
   return 1;
 }

@@ -5,6 +5,7 @@
 
 #include "alloc.h"
 #include "green.h"
+#include "threadpool.h"
 #include "watch.h"
 
 enum { MAX_SPARE = 64 };
@@ -20,10 +21,11 @@ struct green_wait {
   void *result;
   void (*drop)(void *);
   uint8_t sides;
-  bool done;     /* code and result are there */
-  bool given_up; /* nobody will take them */
-  bool by_fd;    /* the watch completes it */
-  gr_post post;  /* from another thread */
+  bool done;       /* code and result are there */
+  bool given_up;   /* nobody will take them */
+  bool by_fd;      /* the watch completes it */
+  struct job *job; /* or a thread of the pool does */
+  gr_post post;    /* from another thread */
   gr_watch watch;
   int fd, events;
   green_wait *next;
@@ -123,12 +125,68 @@ int green_done(green_wait *w, int code, void *result) {
   return GREEN_ECLOSED;
 }
 
+/* --- threads of the pool -------------------------------------------------- */
+
+typedef struct job {
+  gr_work work;
+  green_wait *wait;
+  void *(*run)(void *);
+  void *arg, *result;
+} job;
+
+static void run_job(gr_work *work) {
+  job *j = gr_container(work, job, work);
+  j->result = j->run(j->arg);
+}
+
+static void job_done(gr_hub *hub, gr_work *work) {
+  job *j = gr_container(work, job, work);
+  green_wait *w = j->wait;
+  w->job = NULL;
+  w->code = work->dropped ? GREEN_ECLOSED : GREEN_OK;
+  w->result = j->result;
+  if (work->dropped) w->drop = NULL; /* there is none */
+  gr_free(j);
+  complete(w, hub);
+}
+
+int green_done_by_work(green_wait *w, void *(*work)(void *), void *arg) {
+  int code = w ? gr_shell_here(w->hub) : GREEN_EINVAL;
+  if (code) return code;
+  if (!work || w->job || w->by_fd) return GREEN_EINVAL;
+  job *j = gr_calloc(sizeof *j);
+  if (!j) return GREEN_ENOMEM;
+  j->work.run = run_job;
+  j->work.done = job_done;
+  j->wait = w;
+  j->run = work;
+  j->arg = arg;
+  gr_node_init(&j->work.node);
+  if (gr_work_submit(&w->hub->S->hub, &j->work)) {
+    int err = errno;
+    gr_free(j);
+    errno = err;
+    return err == ENOMEM ? GREEN_ENOMEM : GREEN_ESYS;
+  }
+  w->job = j;
+  return GREEN_OK;
+}
+
+/* The greenlet gives up: if it has not begun, it never will. */
+static void call_off(green_wait *w, gr_hub *hub) {
+  if (!gr_work_cancel(hub, &w->job->work)) return;
+  gr_free(w->job);
+  w->job = NULL;
+  release(w);
+}
+
 /* The greenlet's side ends: with what has come, or with `code`. */
 static int settle(green_wait *w, int code, void **result) {
   if (w->by_fd) {
     gr_watch_stop(&w->watch);
     release(w);
   }
+  if (w->job) call_off(w, w->job->work.hub);
   if (w->done) {
     code = w->code;
     if (result)
@@ -192,12 +250,13 @@ green_wait *green_wait_new(lua_State *L, const char *what,
   w->sides = 2;
   w->drop = drop;
   w->done = w->given_up = w->by_fd = false;
+  w->job = NULL;
   return w;
 }
 
 void green_wait_free(green_wait *w) {
   if (!w) return;
-  if (!w->by_fd) release(w);
+  if (!w->by_fd && !w->job) release(w);
   settle(w, GREEN_OK, NULL);
 }
 
@@ -205,7 +264,8 @@ int green_done_by_fd(green_wait *w, int fd, int events) {
   int code = w ? gr_shell_here(w->hub) : GREEN_EINVAL;
   if (code) return code;
   gr_hub *hub = &w->hub->S->hub;
-  if (!hub->loop || w->by_fd || !events || events & ~(GREEN_READ | GREEN_WRITE))
+  if (!hub->loop || w->by_fd || w->job || !events ||
+      events & ~(GREEN_READ | GREEN_WRITE))
     return GREEN_EINVAL;
   if (fd < 0 || fcntl(fd, F_GETFD) < 0) return GREEN_EINVAL;
   gr_watch_init(&w->watch);
@@ -280,6 +340,18 @@ int green_poll(lua_State *L, int fd, int events, double timeout) {
   int code = green_done_by_fd(w, fd, events);
   if (code) return green_wait_free(w), code;
   return green_park(L, w, timeout, NULL);
+}
+
+int green_work(lua_State *L, void *(*work)(void *), void *arg, double timeout,
+               void **result, void (*drop)(void *)) {
+  green_wait *w = green_wait_new(L, "thread", drop);
+  if (!w) {
+    int code = green_can_block(L);
+    return code ? code : GREEN_ENOMEM;
+  }
+  int code = green_done_by_work(w, work, arg);
+  if (code) return green_wait_free(w), code;
+  return green_park(L, w, timeout, result);
 }
 
 int green_closing(green_hub *hub, int fd) {

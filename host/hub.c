@@ -313,6 +313,36 @@ void gr_alarm_clear(gr_hub *hub, gr_alarm *a) {
 
 /* --- life --------------------------------------------------------------- */
 
+void gr_hub_add_part(gr_hub *hub, gr_part *part,
+                     void (*fini)(gr_hub *, gr_part *)) {
+  part->fini = fini;
+  gr_list_append(&hub->parts, &part->node);
+}
+
+static void fini_parts(gr_hub *hub) {
+  while (!gr_list_empty(&hub->parts)) {
+    gr_part *part = gr_container(hub->parts.prev, gr_part, node);
+    gr_node_remove(&part->node);
+    part->fini(hub, part);
+  }
+}
+
+static void close_fds(gr_hub *hub) {
+  if (hub->post_fd >= 0) close(hub->post_fd);
+  if (hub->poll_fd >= 0) close(hub->poll_fd);
+  hub->post_fd = hub->poll_fd = -1;
+}
+
+void gr_hub_after_fork(gr_hub *hub) {
+  if (hub->pid == getpid()) return;
+  hub->pid = getpid();
+  pthread_mutex_init(&hub->lock, NULL); /* some thread may have had it */
+  hub->posts = NULL;
+  hub->last_post = &hub->posts;
+  if (hub->loop) ev_loop_fork(hub->loop);
+  close_fds(hub);
+}
+
 int gr_hub_open(gr_hub *hub, const gr_hub_options *o) {
   memset(hub, 0, sizeof *hub);
   gr_list_init(&hub->ready);
@@ -321,6 +351,7 @@ int gr_hub_open(gr_hub *hub, const gr_hub_options *o) {
   gr_list_init(&hub->idlers);
   gr_list_init(&hub->watches);
   gr_list_init(&hub->fresh);
+  gr_list_init(&hub->parts);
   gr_timers_init(&hub->timers);
   gr_stack_adopt(&hub->driver);
   hub->stack = &hub->driver;
@@ -328,6 +359,7 @@ int gr_hub_open(gr_hub *hub, const gr_hub_options *o) {
   hub->armed = INFINITY;
   hub->last_post = &hub->posts;
   hub->post_fd = hub->poll_fd = -1;
+  hub->pid = getpid();
   hub->thread = pthread_self();
   hub->slice = o->slice > 0 ? o->slice : SLICE;
   hub->clock = o->clock;
@@ -353,12 +385,12 @@ int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
 }
 
 void gr_hub_fini(gr_hub *hub) {
+  fini_parts(hub);
   if (hub->streams) hub->fini_streams(hub);
   if (hub->loop) gr_hub_stop_watchers(hub);
   hub->open = false;
   hub->loop = NULL;
-  if (hub->post_fd >= 0) close(hub->post_fd);
-  if (hub->poll_fd >= 0) close(hub->poll_fd);
+  close_fds(hub);
   gr_timers_fini(&hub->timers);
   gr_hub_trim(hub, 0);
   pthread_mutex_destroy(&hub->lock);

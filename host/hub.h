@@ -30,6 +30,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "list.h"
 #include "stack.h"
@@ -104,6 +105,13 @@ typedef struct gr_post {
   void (*run)(gr_hub *, struct gr_post *); /* called from inside the loop */
 } gr_post;
 
+/* What belongs to a hub and is made on first use, by whoever needs it: it is
+ * closed with the hub. */
+typedef struct gr_part {
+  gr_node node;
+  void (*fini)(gr_hub *, struct gr_part *); /* frees it */
+} gr_part;
+
 struct gr_hub {
   gr_list ready;
   gr_waiter *current; /* NULL while the loop or the scheduler runs */
@@ -161,8 +169,13 @@ struct gr_hub {
   void (*flush)(gr_hub *); /* NULL, or due before the loop is polled */
   void (*fini_streams)(gr_hub *);
 
+  gr_list parts;                /* closed with it, the last one first */
+  struct gr_threadpool *pool;   /* threadpool.c; NULL: not needed so far */
+  struct gr_resolver *resolver; /* resolver.c: the one of the system's names */
+
   /* posts */
   pthread_t thread; /* the hub's own */
+  pid_t pid; /* of the process whose they are */
   pthread_mutex_t lock;
   gr_post *posts, **last_post;
   int post_fd; /* -1, or readable while there are any */
@@ -189,6 +202,14 @@ int gr_hub_init(gr_hub *, struct ev_loop *loop);
 
 /* Stop all watchers and free all stacks but the running one. */
 void gr_hub_fini(gr_hub *);
+
+/* Have a part closed with the hub. */
+void gr_hub_add_part(gr_hub *, gr_part *, void (*fini)(gr_hub *, gr_part *));
+
+/* In a child after a fork, once: the loop gets a poll of its own, and posts of
+ * threads that are not there any more are forgotten.  Nothing happens
+ * elsewhere. */
+void gr_hub_after_fork(gr_hub *);
 
 /* Seconds on the monotonic clock. */
 double gr_now(void);
@@ -252,6 +273,9 @@ void gr_hub_post(gr_hub *, gr_post *p);
 
 /* Run a ready waiter, and nobody else, until it parks or ends.  Main runs. */
 void gr_hub_run_one(gr_hub *, gr_waiter *);
+
+/* Do now what has been posted; for whoever has just joined a thread. */
+void gr_hub_run_posts(gr_hub *);
 
 /* Is there anything that could still wake somebody? */
 bool gr_hub_alive(const gr_hub *);

@@ -22,9 +22,6 @@ void gr_hub_keep_loop(gr_hub *);
 /* Wake those whose time has come. */
 void gr_hub_expire(gr_hub *);
 
-/* Do what other threads have posted. */
-void gr_hub_run_posts(gr_hub *);
-
 static inline bool gr_hub_posted(const gr_hub *hub) {
   return __atomic_load_n(&hub->posts, __ATOMIC_ACQUIRE) != NULL;
 }

@@ -6,16 +6,12 @@
 --
 -- @module greenlua.select
 
-local core = require "greenlua.core"
 local native = require "greenlua.core.select"
 local check_seconds = require("greenlua.object").check_seconds
-local sleep = require("greenlua.core.wait").sleep
+local waiting = require "greenlua.select.wait"
 
 local POLLIN, POLLOUT, POLLNVAL = native.POLLIN, native.POLLOUT, native.POLLNVAL
-local READY = { -- what select calls ready
-  [POLLIN] = POLLIN | native.POLLHUP | native.POLLERR,
-  [POLLOUT] = POLLOUT | native.POLLHUP | native.POLLERR,
-}
+local READY, fd_of, wait = waiting.READY, waiting.fd_of, waiting.wait
 
 --- @table constants
 -- @field POLLIN there is something to read, or the end
@@ -28,65 +24,11 @@ local M = {
   POLLERR = native.POLLERR, POLLHUP = native.POLLHUP,
 }
 
--- Its descriptor; -1 if it is closed, nil if it has none.
-local function fd_of(object)
-  if type(object) == "number" then return math.tointeger(object) end
-  local t = type(object)
-  local getfd = (t == "table" or t == "userdata") and object.getfd
-  return getfd and math.tointeger(getfd(object))
-end
-
 local function check_fd(name, arg, object)
   local ok, fd = pcall(fd_of, object)
   if ok and fd then return fd end
   error(("bad argument #%d to '%s' (descriptor or object with getfd expected, got %s)")
     :format(arg, name, type(object)), 4)
-end
-
--- A program that asks in a loop and never waits gives way now and then.
-local STAMINA, FRUITLESS = 256, 16
-local asked = 0
-
-local function give_way(found)
-  asked = asked + (found and 1 or FRUITLESS)
-  if asked < STAMINA then return end
-  asked = 0
-  if core.current() then sleep(0) end
-end
-
--- What an object has to tell that poll(2) does not know: input in its buffer, or
--- that it has been closed since we took its descriptor.
-local function own_event(object, fd, wanted)
-  if type(object) == "number" then return 0 end
-  if fd < 0 or fd_of(object) ~= fd then return POLLNVAL end
-  local dirty = wanted & POLLIN ~= 0 and object.dirty
-  return dirty and dirty(object) and POLLIN or 0
-end
-
--- Add those to the events; how many objects have any?
-local function add_own(objects, fds, wanted, events)
-  local n = 0
-  for i, object in ipairs(objects) do
-    events[i] = (events[i] or 0) | own_event(object, fds[i], wanted[i])
-    if events[i] ~= 0 then n = n + 1 end
-  end
-  return n
-end
-
--- Wait until one of the objects is ready, each for its events: how many are, the
--- events of each, and have we waited?
-local function wait(objects, fds, wanted, timeout)
-  local deadline = type(timeout) == "number" and core.now() + timeout
-  if add_own(objects, fds, wanted, {}) > 0 then timeout, deadline = 0, nil end
-  while true do
-    local left = deadline and math.max(0, deadline - core.now()) or timeout
-    local n, events, waited = native.poll(fds, wanted, left)
-    n = math.max(n, add_own(objects, fds, wanted, events))
-    if not waited then give_way(n > 0) end
-    if n > 0 or timeout == 0 or (deadline and core.now() >= deadline) then
-      return n, events, waited
-    end
-  end
 end
 
 -- select ---------------------------------------------------------------------

@@ -37,25 +37,70 @@
 -- @module greenlua.socket
 
 local core = require "greenlua.core.socket"
+local dns = require "greenlua.socket.dns"
+local except = require "greenlua.socket.except"
+local ltn12 = require "greenlua.socket.ltn12"
 local sleep = require("greenlua").sleep
 
+--- @table constants
+-- @field BLOCKSIZE bytes that sources read at once; may be set
+-- @field _DATAGRAMSIZE of what `receive` takes of a datagram, if it is not told
+-- @field _SETSIZE LuaSocket's `select` takes so many descriptors; here there is no limit
+-- @field _SOCKETINVALID what `getfd` says of a socket without a descriptor
 local socket = {
   _VERSION = "greenlua.socket 0.1 (LuaSocket 3.1.0)",
   BLOCKSIZE = 2048,
+  _DATAGRAMSIZE = 8192,
+  _SETSIZE = 1 << 20, -- more than the kernel gives a process
   _SOCKETINVALID = -1,
   tcp = core.tcp,
   tcp4 = core.tcp4,
   tcp6 = core.tcp6,
+  udp = core.udp,
+  udp4 = core.udp4,
+  udp6 = core.udp6,
   pair = core.pair,
   fromfd = core.fromfd,
   gettime = core.gettime,
   wait_read = core.wait_read,
   wait_write = core.wait_write,
+  select = require("greenlua.socket.select").select,
+  dns = dns,
+  newtry = except.newtry,
+  protect = except.protect,
+  try = except.newtry(),
+  choose = ltn12.choose,
+  sink = ltn12.sink,
+  sinkt = ltn12.sinkt,
+  source = ltn12.source,
+  sourcet = ltn12.sourcet,
 }
 
-socket.unix = setmetatable({ stream = core.unix, tcp = core.unix }, {
-  __call = function(_, ...) return core.unix(...) end,
-})
+-- LuaSocket's module "socket.unix" is this table, too.
+socket.unix = {
+  stream = core.unix, tcp = core.unix, dgram = core.unixdgram, udp = core.unixdgram,
+}
+socket.unix.__call = function(self) return self.stream() end
+setmetatable(socket.unix, socket.unix)
+
+--- Leaves out the first of some values: `local body = socket.skip(1, http.request(url))`.
+-- @tparam integer count how many
+-- @param ...
+-- @return the rest
+function socket.skip(count, ...)
+  count = math.tointeger(count)
+  if not count then error("bad argument #1 to 'skip' (integer expected)", 2) end
+  if count >= select("#", ...) then return end
+  return select(math.max(count, 0) + 1, ...)
+end
+
+--- The `try` without a finalizer: `newtry()`.
+-- @function try
+-- @param ... a value, and a message in case it is none
+-- @return the same
+
+--- Does nothing, as LuaSocket's on systems of this kind.
+function socket.__unload() end
 
 --- Waits, as LuaSocket's `socket.sleep`: a negative time is none.
 -- @tparam number seconds
@@ -95,7 +140,7 @@ end
 -- @treturn[2] string `"address already in use"`, `"permission denied"` …
 function socket.bind(host, port, backlog)
   if host == "*" then host = "0.0.0.0" end
-  local addresses, err = core.resolve(host)
+  local addresses, err = require("greenlua.core.dns").lookup(nil, host)
   if not addresses then return nil, err end
   for _, address in ipairs(addresses) do
     local sock
@@ -105,26 +150,13 @@ function socket.bind(host, port, backlog)
   return nil, err
 end
 
---- Waits until one of many sockets can be read or written. See `greenlua.select`.
--- @tparam ?table readers
--- @tparam ?table writers
--- @tparam[opt] number timeout in seconds; a negative one is none
--- @treturn table those that can be read
--- @treturn table those that can be written
--- @treturn ?string `"timeout"`
-function socket.select(readers, writers, timeout)
-  if type(timeout) == "number" and timeout < 0 then timeout = nil end
-  return require("greenlua.select").select(readers, writers, timeout)
-end
-
 local families = { unspec = core.tcp, inet = core.tcp4, inet6 = core.tcp6 }
 
-local function connect(host, port, local_host, local_port, family, timeout)
+local function connect(host, port, local_host, local_port, family)
   local create = families[family or "unspec"]
   if not create then error(("bad family '%s' to 'connect'"):format(family), 3) end
   local sock, err = create()
   if not sock then return nil, err end
-  sock:settimeout(timeout)
   local ok = true
   if local_host then ok, err = sock:bind(local_host, local_port or 0) end
   if ok then ok, err = sock:connect(host, port) end
@@ -132,15 +164,14 @@ local function connect(host, port, local_host, local_port, family, timeout)
     sock:close()
     return nil, err
   end
-  sock:settimeout()
   return sock
 end
 
 --- Connects to the first address of a host that answers.
 -- @usage local conn <close> = assert(socket.connect("localhost", 8080))
 -- @usage local conn <close> = assert(socket.connect { host = "::1", port = 8080, timeout = 2 })
--- @tparam string|table host or a table with `host`, `port`, `timeout` (seconds for
---   each address), `local_host`, `local_port` and `family`
+-- @tparam string|table host or a table of options, with which it races IPv6 and
+--   IPv4, and can speak TLS: see `greenlua.socket.connect`
 -- @tparam number|string port
 -- @tparam[opt] string local_host to connect from
 -- @tparam[opt] number|string local_port
@@ -151,8 +182,7 @@ end
 --   `"host or service not provided, or not known"` …
 function socket.connect(host, port, local_host, local_port, family)
   if type(host) ~= "table" then return connect(host, port, local_host, local_port, family) end
-  local o = host
-  return connect(o.host, o.port, o.local_host, o.local_port, o.family, o.timeout)
+  return require("greenlua.socket.connect").connect(host)
 end
 
 --- As `connect`, over IPv4 only.
@@ -208,6 +238,22 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string message
 
+--- A UDP socket without a descriptor, for either family. `udp4` and `udp6` have
+-- one from the start.
+-- @function udp
+-- @treturn unconnected
+
+--- A UDP socket for IPv4.
+-- @function udp4
+
+--- A UDP socket for IPv6, and nothing else.
+-- @function udp6
+
+--- UNIX sockets: `unix.stream()`, which `unix()` is as well, and `unix.dgram()`. They
+-- have `bind(path)` and `connect(path)`; a datagram socket has what UDP's have, with
+-- a path in place of a host and a port.
+-- @field unix
+
 --- Seconds since 1970, with fractions.
 -- @function gettime
 -- @treturn number
@@ -262,13 +308,26 @@ end
 -- @treturn[2] string `"closed"`, `"timeout"` …
 -- @treturn[2] integer index of the last byte that was sent
 
+--- Sends a file, or a part of it, which does not pass through Lua's memory. The
+-- file's own position is neither used nor moved.
+-- @usage conn:sendfile("index.html")
+-- @usage conn:sendfile(file, first, last - first + 1)
+-- @function Client:sendfile
+-- @tparam file|string|integer file an open file, a path, or a descriptor
+-- @tparam[opt=0] integer offset of the first byte
+-- @tparam[opt] integer length at most; all that there is without one
+-- @treturn[1] integer how many bytes were sent
+-- @treturn[2] nil
+-- @treturn[2] string `"closed"`, `"timeout"`, `"No such file or directory"` …
+-- @treturn[2] integer how many bytes were sent
+
 --- Ends one direction of the connection, or both; the descriptor stays open.
 -- @function Client:shutdown
 -- @tparam[opt="both"] string how `"send"`, `"receive"` or `"both"`
 -- @treturn integer 1
 
---- Limits how long calls wait. 0 never waits (but gives way to others now and
--- then); nil or a negative number waits for ever.
+--- Limits how long calls wait, as it does for all sockets. 0 never waits (but gives
+-- way to others now and then); nil or a negative number waits for ever.
 -- @function Client:settimeout
 -- @tparam[opt] number seconds
 -- @tparam[opt="b"] string mode `"b"` and `"t"`, as LuaSocket has them: both count
@@ -301,5 +360,81 @@ end
 -- @treturn[1] client without a timeout
 -- @treturn[2] nil
 -- @treturn[2] string `"closed"`, `"timeout"` …
+
+--- A UDP or UNIX datagram socket.
+--
+-- It is *unconnected* at first; `setpeername` makes it a *connected* one, which
+-- exchanges datagrams with one peer only. One greenlet may receive at a time; any
+-- number may send. A datagram of no bytes is one. A closed socket receives
+-- `nil, "closed"`.
+--
+-- @usage
+-- local server <close> = socket.udp()
+-- assert(server:setsockname("127.0.0.1", 5353))
+-- while true do
+--   local datagram, host, port = server:receivefrom()
+--   if datagram then server:sendto(datagram:upper(), host, port) end
+-- end
+-- @type Datagram
+
+--- Receives a datagram. What is beyond the size is lost.
+-- @function Datagram:receive
+-- @tparam[opt=8192] integer size
+-- @treturn[1] string datagram
+-- @treturn[2] nil
+-- @treturn[2] string `"timeout"`, `"connection refused"` (an earlier datagram was) …
+
+--- Receives a datagram and tells whose it is. For unconnected ones.
+-- @function Datagram:receivefrom
+-- @tparam[opt=8192] integer size
+-- @treturn[1] string datagram
+-- @treturn[1] string host, or the path of a UNIX socket: empty if it has none
+-- @treturn[1] integer port
+-- @treturn[2] nil
+-- @treturn[2] string `"timeout"` …
+
+--- Sends a datagram to the peer. For connected ones.
+-- @function Datagram:send
+-- @tparam string datagram
+-- @treturn[1] integer its size
+-- @treturn[2] nil
+-- @treturn[2] string `"timeout"`, `"connection refused"`, `"Message too long"` …
+
+--- Sends a datagram to an address; names are not resolved. For unconnected ones.
+-- @function Datagram:sendto
+-- @tparam string datagram
+-- @tparam string host a number, or the path of a UNIX socket
+-- @tparam integer port
+-- @treturn[1] integer its size
+-- @treturn[2] nil
+-- @treturn[2] string `"timeout"`, `"Name or service not known"`, `"refused"` (closed) …
+
+--- Connects to a peer; `"*"` ends that.
+-- @function Datagram:setpeername
+-- @tparam string host
+-- @tparam integer port
+-- @treturn[1] integer 1
+-- @treturn[2] nil
+-- @treturn[2] string message
+
+--- Binds it to an address of this machine.
+-- @function Datagram:setsockname
+-- @tparam string host `"*"` is all of them
+-- @tparam integer port 0 lets the system choose
+-- @treturn[1] integer 1
+-- @treturn[2] nil
+-- @treturn[2] string message
+
+--- Sets an option. Besides the common ones: `broadcast`, `dontroute`,
+-- `ip-multicast-if`, `ip-multicast-ttl`, `ip-multicast-loop`, `ip-add-membership` and
+-- `ip-drop-membership` (`{ multiaddr =, interface = }`), and `ipv6-unicast-hops`,
+-- `ipv6-multicast-hops`, `ipv6-multicast-loop`, `ipv6-add-membership`,
+-- `ipv6-drop-membership`.
+-- @function Datagram:setoption
+-- @tparam string name
+-- @param value
+-- @treturn[1] integer 1
+-- @treturn[2] nil
+-- @treturn[2] string message
 
 return socket

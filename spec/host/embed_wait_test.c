@@ -441,6 +441,40 @@ static void is_completed_by_other_threads(void) {
   join_threads();
 }
 
+static void *work_slowly(void *arg) {
+  usleep((useconds_t)(intptr_t)arg);
+  return "worked";
+}
+
+/* work(microseconds [, timeout]) */
+static int work(lua_State *L) {
+  void *arg = (void *)(intptr_t)luaL_checkinteger(L, 1), *result;
+  int code =
+      green_work(L, work_slowly, arg, luaL_optnumber(L, 2, -1), &result, drop);
+  if (code) return green_throw(L, code);
+  lua_pushstring(L, result);
+  return 1;
+}
+
+static void runs_what_blocks_on_threads(void) {
+  green_hub *hub = open_hub(green_defaults());
+  lua_register(green_lua(hub), "work", work);
+  CHECK(embed_do(hub, "n, late = 0, 0"));
+  for (int i = 0; i < 20; i++)
+    embed_go(hub, "if work(200) == 'worked' then n = n + 1 end");
+  CHECK(green_run(hub) == GREEN_OK);
+  CHECK_TEXT(embed_get(hub, "n"), "20");
+  for (int i = 0; i < 20; i++) /* more than there are threads */
+    embed_go(hub, "local ok, why = pcall(work, 3000, 0.0001) "
+                  "if why:find 'timeout' then late = late + 1 end");
+  CHECK(green_run(hub) == GREEN_OK);
+  CHECK_TEXT(embed_get(hub, "late"), "20");
+  for (int i = 0; i < 20; i++) embed_go(hub, "work(1000)");
+  step(hub);
+  green_free(hub);
+  CHECK(dropped > 0 && dropped <= 40); /* those that had begun */
+}
+
 int main(void) {
   blocks_wherever_lua_stands();
   for (int k = 0; k < 2; k++) {
@@ -456,5 +490,6 @@ int main(void) {
   runs_out_of_stacks_with_a_code();
   waits_for_descriptors();
   is_completed_by_other_threads();
+  runs_what_blocks_on_threads();
   return 0;
 }

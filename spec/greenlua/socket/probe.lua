@@ -4,54 +4,15 @@
 --     lua5.4 probe.lua socket socket.unix
 --     greenlua probe.lua greenlua.socket
 --
--- Numbers print as integers where they are whole (LuaSocket gives floats), and
--- addresses of objects and ports by kind. What greenlua does differently by
--- intent is not asked: getsockname's port is a number, options of a wrong type
--- raise, connect4 and connect6 keep to their family.
+-- What greenlua does differently by intent is not asked: getsockname's port is a
+-- number, options of a wrong type raise, connect4 and connect6 keep to their family.
 
 local socket = require(arg[1])
 local unix = arg[2] and require(arg[2]) or socket.unix
 
-local known = {}
-
-local function show(value)
-  if math.type(value) == "float" and value == math.floor(value) then
-    value = math.tointeger(value)
-  end
-  if known[value] then return known[value] end
-  if type(value) == "string" then
-    -- the C library behind a function may have a name of its own
-    return (("%q"):format(value):gsub("0x%x+", "0x"):gsub("'socket%.", "'")
-      :gsub("'core%.", "'"))
-  end
-  if type(value) == "table" then
-    local keys = {}
-    for key in pairs(value) do keys[#keys + 1] = tostring(key) end
-    table.sort(keys)
-    for i, key in ipairs(keys) do keys[i] = key .. "=" .. show(value[tonumber(key) or key]) end
-    return "{" .. table.concat(keys, ",") .. "}"
-  end
-  return (tostring(value):gsub("0x%x+", "0x"))
-end
-
-local function line(name, ...)
-  local values = table.pack(...)
-  for i = 1, values.n do values[i] = show(values[i]) end
-  print(name .. " -> " .. table.concat(values, ", "))
-end
-
-local function call(name, f, ...)
-  line(name, select(2, (function(ok, ...)
-    if ok then return ok, ... end
-    return ok, "raises", (tostring((...)):gsub("^[^:]+:%d+: ", ""))
-  end)(pcall(f, ...))))
-end
-
-local function method(object, name, ...)
-  call(name, function(...) return object[name](object, ...) end, ...)
-end
-
-local function section(name) print("== " .. name) end
+local ask = dofile "spec/greenlua/socket/ask.lua"
+local known, line, call, method, section =
+  ask.known, ask.line, ask.call, ask.method, ask.section
 
 local server = assert(socket.bind("127.0.0.1", 0))
 local port = math.tointeger(select(2, server:getsockname()))
