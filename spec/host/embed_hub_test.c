@@ -482,13 +482,13 @@ static void *run_one(void *arg) {
   embed_go(
       hub,
       "local green, socket = require 'greenlua', require 'greenlua.socket' "
-      "local sum = 0 "
-      "for i = 1, 50 do green.spawn(function() "
+      "local sum, all = 0, {} "
+      "for i = 1, 50 do all[i] = green.spawn(function() "
       "  local a, b = socket.pair() green.sleep(0.0001 * (i % 7)) "
       "  a:send(me .. '\\n') local n = b:receive() sum = sum + n a:close() "
       "b:close() "
       "end) end "
-      "green.sleep(0.02) result = sum");
+      "green.joinall(all) result = sum");
   CHECK(green_run(hub) == GREEN_OK);
   lua_getglobal(green_lua(hub), "result");
   CHECK(lua_tointeger(green_lua(hub), -1) == 50 * *(int *)arg);
