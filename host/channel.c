@@ -32,7 +32,8 @@ static void set_alarm(gr_channel *c) {
   gr_alarm_clear(hub_of(c), &c->alarm);
   if (!next) return;
   double after = (double)next->tv_sec + (double)next->tv_usec * 1e-6;
-  gr_alarm_set(hub_of(c), &c->alarm, gr_hub_now(hub_of(c)) + after + 1e-3, true);
+  gr_alarm_set(hub_of(c), &c->alarm, gr_hub_now(hub_of(c)) + after + 1e-3,
+               true);
 }
 
 static void process(gr_channel *c, ares_socket_t in, ares_socket_t out) {

@@ -130,13 +130,13 @@ int green_done(green_wait *w, int code, void *result) {
 typedef struct job {
   gr_work work;
   green_wait *wait;
-  void *(*run)(void *);
-  void *arg, *result;
+  void (*run)(void *);
+  void *arg;
 } job;
 
 static void run_job(gr_work *work) {
   job *j = gr_container(work, job, work);
-  j->result = j->run(j->arg);
+  j->run(j->arg);
 }
 
 static void job_done(gr_hub *hub, gr_work *work) {
@@ -144,13 +144,12 @@ static void job_done(gr_hub *hub, gr_work *work) {
   green_wait *w = j->wait;
   w->job = NULL;
   w->code = work->dropped ? GREEN_ECLOSED : GREEN_OK;
-  w->result = j->result;
-  if (work->dropped) w->drop = NULL; /* there is none */
+  w->result = j->arg;
   gr_free(j);
   complete(w, hub);
 }
 
-int green_done_by_work(green_wait *w, void *(*work)(void *), void *arg) {
+int green_done_by_work(green_wait *w, void (*work)(void *), void *arg) {
   int code = w ? gr_shell_here(w->hub) : GREEN_EINVAL;
   if (code) return code;
   if (!work || w->job || w->by_fd) return GREEN_EINVAL;
@@ -175,6 +174,7 @@ int green_done_by_work(green_wait *w, void *(*work)(void *), void *arg) {
 /* The greenlet gives up: if it has not begun, it never will. */
 static void call_off(green_wait *w, gr_hub *hub) {
   if (!gr_work_cancel(hub, &w->job->work)) return;
+  drop_result(w, w->job->arg);
   gr_free(w->job);
   w->job = NULL;
   release(w);
@@ -342,16 +342,15 @@ int green_poll(lua_State *L, int fd, int events, double timeout) {
   return green_park(L, w, timeout, NULL);
 }
 
-int green_work(lua_State *L, void *(*work)(void *), void *arg, double timeout,
-               void **result, void (*drop)(void *)) {
+int green_work(lua_State *L, void (*work)(void *), void *arg, double timeout,
+               void (*drop)(void *)) {
+  void *result;
   green_wait *w = green_wait_new(L, "thread", drop);
-  if (!w) {
-    int code = green_can_block(L);
-    return code ? code : GREEN_ENOMEM;
-  }
-  int code = green_done_by_work(w, work, arg);
-  if (code) return green_wait_free(w), code;
-  return green_park(L, w, timeout, result);
+  int code = w ? green_done_by_work(w, work, arg) : green_can_block(L);
+  if (w && code == GREEN_OK) return green_park(L, w, timeout, &result);
+  green_wait_free(w);
+  if (drop) drop(arg);
+  return code ? code : GREEN_ENOMEM;
 }
 
 int green_closing(green_hub *hub, int fd) {

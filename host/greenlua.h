@@ -363,18 +363,18 @@ GREEN_API int green_park(lua_State *L, green_wait *w, double timeout,
 GREEN_API int green_done(green_wait *w, int code, void *result);
 
 /* Let a descriptor, which must stay open, complete it; or a function that runs
- * on a thread of a pool and returns the result.  GREEN_OK, or a code: then it
- * is as if nothing had been started. */
+ * on a thread of a pool: `arg` is then the result.  GREEN_OK, or a code: then
+ * nothing has been started. */
 GREEN_API int green_done_by_fd(green_wait *w, int fd, int events);
-GREEN_API int green_done_by_work(green_wait *w, void *(*work)(void *arg),
+GREEN_API int green_done_by_work(green_wait *w, void (*work)(void *arg),
                                  void *arg);
 
-/* Run a function that blocks the thread on a thread of a pool: *result is what
- * it returns.  It cannot be interrupted: if the greenlet gives up, it runs on,
- * and its result goes to `drop`.  `arg` must live until then. */
-GREEN_API int green_work(lua_State *L, void *(*work)(void *arg), void *arg,
-                         double timeout, void **result,
-                         void (*drop)(void *result));
+/* Run a function that blocks the thread on a thread of a pool.  `arg` holds
+ * what it needs and what it finds, and no Lua: GREEN_OK, and `arg` is yours
+ * again; any other code, and it goes to `drop`, once nobody uses it (a function
+ * that has begun is not interrupted). */
+GREEN_API int green_work(lua_State *L, void (*work)(void *arg), void *arg,
+                         double timeout, void (*drop)(void *arg));
 
 /* With a continuation, as lua_callk: the greenlet keeps no C stack, if it
  * stands where a coroutine can yield.

@@ -175,7 +175,7 @@ struct gr_hub {
 
   /* posts */
   pthread_t thread; /* the hub's own */
-  pid_t pid; /* of the process whose they are */
+  pid_t pid;        /* of the process whose they are */
   pthread_mutex_t lock;
   gr_post *posts, **last_post;
   int post_fd; /* -1, or readable while there are any */

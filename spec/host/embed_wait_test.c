@@ -441,18 +441,26 @@ static void is_completed_by_other_threads(void) {
   join_threads();
 }
 
-static void *work_slowly(void *arg) {
-  usleep((useconds_t)(intptr_t)arg);
-  return "worked";
+static void work_slowly(void *arg) {
+  usleep((useconds_t)(*(int *)arg));
+  *(int *)arg = 77;
+}
+
+static void drop_int(void *arg) {
+  CHECK(arg);
+  free(arg);
+  dropped++;
 }
 
 /* work(microseconds [, timeout]) */
 static int work(lua_State *L) {
-  void *arg = (void *)(intptr_t)luaL_checkinteger(L, 1), *result;
+  int *arg = malloc(sizeof *arg);
+  *arg = (int)luaL_checkinteger(L, 1);
   int code =
-      green_work(L, work_slowly, arg, luaL_optnumber(L, 2, -1), &result, drop);
+      green_work(L, work_slowly, arg, luaL_optnumber(L, 2, -1), drop_int);
   if (code) return green_throw(L, code);
-  lua_pushstring(L, result);
+  lua_pushinteger(L, *arg);
+  free(arg);
   return 1;
 }
 
@@ -461,7 +469,7 @@ static void runs_what_blocks_on_threads(void) {
   lua_register(green_lua(hub), "work", work);
   CHECK(embed_do(hub, "n, late = 0, 0"));
   for (int i = 0; i < 20; i++)
-    embed_go(hub, "if work(200) == 'worked' then n = n + 1 end");
+    embed_go(hub, "if work(200) == 77 then n = n + 1 end");
   CHECK(green_run(hub) == GREEN_OK);
   CHECK_TEXT(embed_get(hub, "n"), "20");
   for (int i = 0; i < 20; i++) /* more than there are threads */
@@ -471,8 +479,12 @@ static void runs_what_blocks_on_threads(void) {
   CHECK_TEXT(embed_get(hub, "late"), "20");
   for (int i = 0; i < 20; i++) embed_go(hub, "work(1000)");
   step(hub);
+  CHECK(dropped <= 20);
+  CHECK(!embed_do(hub, "setmetatable({}, {__gc = function() ok, why = "
+                       "pcall(work, 1) end}) collectgarbage() error()"));
+  CHECK(strstr(embed_get(hub, "why"), "cannot block here"));
   green_free(hub);
-  CHECK(dropped > 0 && dropped <= 40); /* those that had begun */
+  CHECK(dropped == 41);
 }
 
 int main(void) {

@@ -3,11 +3,11 @@
  *     build/release/bench/embed [frames]
  *
  * prints `metric value unit` lines.  `step_idle` is green_step with nothing to
- * do.  `lua_switch` is two greenlets that give way to each other, `c_switch` the
- * same of two C functions; `lua_wake` two that park by turns and wake each other
- * by semaphores, `c_wake` and `c_wake_k` two C functions that do so by
- * green_wait, in place and with a continuation.  `frame` is a step of a game in which
- * 10,000 characters wake once each. */
+ * do.  `lua_switch` is two greenlets that give way to each other, `c_switch`
+ * the same of two C functions; `lua_wake` two that park by turns and wake each
+ * other by semaphores, `c_wake` and `c_wake_k` two C functions that do so by
+ * green_wait, in place and with a continuation.  `frame` is a step of a game in
+ * which 10,000 characters wake once each. */
 #include <greenlua.h>
 #include <lauxlib.h>
 #include <stdio.h>
@@ -152,7 +152,8 @@ int main(int argc, char **argv) {
   idle("step_idle_no_loop", c, 0);
   switches("lua_switch", "sleep()", SWITCHES);
   switches("c_switch", "give_way()", SWITCHES);
-  switches("lua_wake", "other:release() if me == 0 or _ > 1 then mine:acquire() end",
+  switches("lua_wake",
+           "other:release() if me == 0 or _ > 1 then mine:acquire() end",
            SWITCHES / 2);
   switches("c_wake", "play(me)", SWITCHES);
   switches("c_wake_k", "play(me, true)", SWITCHES / 2);
