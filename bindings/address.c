@@ -1,4 +1,4 @@
-/* Names and addresses: numbers, the hosts file, and what a socket has. */
+/* Names and addresses: what a host means, and what a socket has. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
@@ -19,8 +19,9 @@ static const gr_wait resolve_wait = {.name = "resolve"};
 
 /* --- resolving ---------------------------------------------------------- */
 
-static grb_addresses *push_list(lua_State *L, unsigned room) {
-  size_t size = sizeof(grb_addresses) + room * sizeof(struct grb_address);
+static grb_addresses *push_list(lua_State *L, int room) {
+  size_t size =
+      sizeof(grb_addresses) + (size_t)room * sizeof(struct grb_address);
   grb_addresses *list = lua_newuserdatauv(L, size, 0);
   return memset(list, 0, size);
 }
@@ -36,10 +37,10 @@ static const char *no_such(int status) {
   }
 }
 
-/* Add what a numeric address (NULL: none in particular) and the port mean: 0,
- * or getaddrinfo's answer.  It asks nobody. */
-static int add_number(grb_addresses *list, const char *number, const char *port,
-                      int family, bool passive) {
+/* Add what a number (NULL: any address) and the port mean, as far as there is
+ * room: 0, or getaddrinfo's answer.  It asks nobody. */
+static int add_number(grb_addresses *list, int room, const char *number,
+                      const char *port, int family, bool passive) {
   struct addrinfo hints = {.ai_family = family,
                            .ai_socktype = SOCK_STREAM,
                            .ai_flags =
@@ -47,7 +48,7 @@ static int add_number(grb_addresses *list, const char *number, const char *port,
   struct addrinfo *found = NULL;
   int status = getaddrinfo(number, port, &hints, &found);
   if (status) return status;
-  for (struct addrinfo *a = found; a && list->count < MOST; a = a->ai_next) {
+  for (struct addrinfo *a = found; a && list->count < room; a = a->ai_next) {
     struct grb_address *to = &list->at[list->count++];
     to->len = a->ai_addrlen;
     memcpy(&to->addr, a->ai_addr, a->ai_addrlen);
@@ -82,11 +83,12 @@ static int give(lua_State *L, gr_resolving *x, grb_found *next) {
   int port = port_number(lua_tostring(L, PORT));
   if (l->status) return give_up(L, next, gr_lookup_message(l->status));
   if (port < 0) return give_up(L, next, no_such(EAI_SERVICE));
-  unsigned n = l->found.count < MOST ? l->found.count : MOST;
+  int n = l->found.count < MOST ? (int)l->found.count : MOST;
   grb_addresses *list = push_list(L, n);
-  for (unsigned i = 0; i < n; i++) {
-    struct grb_address *to = &list->at[list->count++];
-    to->len = gr_address_with_port(&l->found.at[i], (unsigned)port, &to->addr);
+  for (; list->count < n; list->count++) {
+    struct grb_address *to = &list->at[list->count];
+    to->len = gr_address_with_port(&l->found.at[list->count], (unsigned)port,
+                                   &to->addr);
   }
   lua_closeslot(L, FOUND);
   lua_replace(L, FOUND);
@@ -103,9 +105,9 @@ static int resolve_k(lua_State *L, int status, lua_KContext next) {
   (void)status;
   int how = gr_woken(L, S, next, resolve_k);
   if (!s->resolving) return grb_fail(L, 0);
+  s->resolving = false;
   if (how == GR_TIMEDOUT) return grb_fail(L, ETIMEDOUT);
   if (!x->ended) return await(L, S, s, x, (grb_found *)next);
-  s->resolving = false;
   return give(L, x, (grb_found *)next);
 }
 
@@ -139,19 +141,17 @@ int grb_resolve(lua_State *L, gr_state *S, grb_socket *s, bool passive,
   size_t len;
   const char *host = luaL_checklstring(L, HOST, &len);
   const char *port = luaL_checkstring(L, PORT);
-  bool any = passive && !strcmp(host, "*");
+  bool any = passive && len == 1 && *host == '*';
+  int room = any ? MOST : 1, status = EAI_NONAME;
   lua_settop(L, PORT);
-  grb_addresses *list = push_list(L, any ? MOST : 1);
-  if (!any && (len != strlen(host) || !gr_address_numeric(host))) {
-    lua_settop(L, PORT);
-    return resolve(L, S, s, next);
-  }
-  int status = add_number(list, any ? NULL : host, port, s->family, passive);
-  if (status == EAI_NONAME && !any) {
-    lua_settop(L, PORT);
-    return resolve(L, S, s, next);
-  }
-  return status ? give_up(L, next, no_such(status)) : next(L, S, s, list);
+  grb_addresses *list = push_list(L, room);
+  if (any || (len == strlen(host) && gr_address_numeric(host)))
+    status =
+        add_number(list, room, any ? NULL : host, port, s->family, passive);
+  if (!status) return next(L, S, s, list);
+  if (any || status != EAI_NONAME) return give_up(L, next, no_such(status));
+  lua_settop(L, PORT);
+  return resolve(L, S, s, next);
 }
 
 void grb_stop_resolving(grb_socket *s) {

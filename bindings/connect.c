@@ -1,6 +1,8 @@
 /* Sockets find their peers: bind, listen, accept, connect. */
 #include <errno.h>
 #include <math.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -187,16 +189,43 @@ static int connect_socket(lua_State *L) {
 
 /* --- accept ------------------------------------------------------------- */
 
-/* The object for the next connection is at index 2. */
+/* The object for the next connection is at index 2.  If there is an index 3,
+ * a server asks: it wants the peer's address, and to be told of a shortage. */
 
-enum { WAITED, STARVED, DONE }; /* what accept_k is called after */
+enum { WAITED, STARVED, RESTED }; /* what accept_k is called after */
 static const double first_delay = 0.01, last_delay = 1;
 
 static int accept_on(lua_State *L, gr_state *S, grb_socket *s, bool last);
 
-static int accepted(lua_State *L) {
+static bool for_server(lua_State *L) {
+  return lua_gettop(L) >= 3;
+}
+
+/* What is accepted has most options of the socket that accepts it. */
+static bool passes_nodelay_on(grb_socket *s) {
+  int on = 0;
+  socklen_t size = sizeof on;
+  if (!s->passes) {
+    getsockopt(grb_fd(s), IPPROTO_TCP, TCP_NODELAY, &on, &size);
+    s->passes = on ? 1 : 2;
+  }
+  return s->passes == 1;
+}
+
+static int accepted(lua_State *L, grb_socket *s, int fd,
+                    const struct grb_address *from) {
+  grb_socket *new = lua_touserdata(L, 2);
+  bool server = for_server(L);
+  s->delay = 0;
+  new->delays = s->delays;
+  if (passes_nodelay_on(s))
+    gr_stream_set_fd(&new->stream, fd);
+  else
+    grb_adopt(new, fd);
   lua_settop(L, 2);
-  return 1;
+  if (!server) return 1;
+  lua_pushlstring(L, (const char *)&from->addr, from->len);
+  return 2;
 }
 
 static int accept_k(lua_State *L, int status, lua_KContext ctx) {
@@ -204,7 +233,6 @@ static int accept_k(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   int how = gr_woken(L, S, ctx, accept_k);
   grb_socket *s = lua_touserdata(L, 1);
-  if (ctx == DONE) return accepted(L);
   bool late = how == GR_TIMEDOUT &&
               (ctx == WAITED || gr_hub_now(&S->hub) >= s->until[GRB_READ]);
   return accept_on(L, S, s, late || grb_polls(s));
@@ -219,6 +247,14 @@ static int starve(lua_State *L, gr_state *S, grb_socket *s) {
   gr_list_append(&S->hub.streams->starved, &me->w.node);
   gr_arm(&S->hub, at, false);
   return gr_park(L, S, &accept_wait, false, STARVED, accept_k);
+}
+
+/* A server says so once, and then waits as everybody does. */
+static int tell_shortage(lua_State *L, grb_socket *s, int err) {
+  s->delay = first_delay / 2;
+  int n = grb_fail(L, err);
+  lua_pushboolean(L, 1);
+  return n + 1;
 }
 
 /* A connection that broke while it waited is no failure of the server's. */
@@ -249,31 +285,53 @@ static int accept_later(lua_State *L, gr_state *S, grb_socket *s, bool last,
     if (!grb_gives_way(L, S, true)) return grb_fail(L, ETIMEDOUT);
     return grb_give_way(L, S, WAITED, accept_k);
   }
+  if (err != EAGAIN && for_server(L) && s->delay == 0)
+    return tell_shortage(L, s, err);
   if (err != EAGAIN) return starve(L, S, s);
   return grb_wait(L, S, s, GRB_READ, &accept_wait, WAITED, accept_k);
 }
 
 static int accept_on(lua_State *L, gr_state *S, grb_socket *s, bool last) {
+  struct grb_address from;
   int fd;
   if (grb_fd(s) < 0) return grb_fail(L, 0);
-  do fd = accept4(grb_fd(s), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  while (fd < 0 && is_peers(errno));
+  do {
+    from.len = sizeof from.addr;
+    fd = accept4(grb_fd(s), (struct sockaddr *)&from.addr, &from.len,
+                 SOCK_NONBLOCK | SOCK_CLOEXEC);
+  } while (fd < 0 && is_peers(errno));
   if (fd < 0) return accept_later(L, S, s, last, errno);
-  s->delay = 0;
-  grb_adopt(lua_touserdata(L, 2), fd);
-  if (grb_gives_way(L, S, false)) return grb_give_way(L, S, DONE, accept_k);
-  return accepted(L);
+  return accepted(L, s, fd, &from);
+}
+
+/* Whoever is killed as it gives way must not hold a connection: so first. */
+static int accept_now(lua_State *L, gr_state *S, grb_socket *s) {
+  grb_new_socket(L, S, GRB_CLIENT, s->family);
+  lua_replace(L, 2);
+  grb_begin(s, GRB_READ);
+  if (grb_gives_way(L, S, false)) return grb_give_way(L, S, RESTED, accept_k);
+  return accept_on(L, S, s, grb_polls(s));
+}
+
+static int accept_as(lua_State *L, int top) {
+  grb_socket *s = grb_check(L, GRB_SERVER);
+  gr_state *S = gr_state_of(L);
+  lua_settop(L, 1);
+  lua_settop(L, top);
+  grb_check_free(L, S, s, GRB_READ, &accept_wait);
+  lua_settop(L, top);
+  return accept_now(L, S, s);
 }
 
 /* accept() -> a client | nil, message */
 static int accept_socket(lua_State *L) {
-  grb_socket *s = grb_check(L, GRB_SERVER);
-  gr_state *S = gr_state_of(L);
-  lua_settop(L, 1);
-  grb_check_free(L, S, s, GRB_READ, &accept_wait);
-  grb_new_socket(L, S, GRB_CLIENT, s->family)->delays = s->delays;
-  grb_begin(s, GRB_READ);
-  return accept_on(L, S, s, grb_polls(s));
+  return accept_as(L, 2);
+}
+
+/* accept(server) -> a client, its address for greenlua.core.server's decode |
+ * nil, message [, true: a shortage has begun] */
+static int accept_for_server(lua_State *L) {
+  return accept_as(L, 3);
 }
 
 const luaL_Reg grb_connect_methods[] = {{"bind", bind_socket},
@@ -283,3 +341,6 @@ const luaL_Reg grb_connect_methods[] = {{"bind", bind_socket},
                                         {"connect", connect_socket},
                                         {"setpeername", connect_socket},
                                         {NULL, NULL}};
+
+const luaL_Reg grb_connect_funcs[] = {{"accept", accept_for_server},
+                                      {NULL, NULL}};

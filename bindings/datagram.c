@@ -241,7 +241,8 @@ static int send_k(lua_State *L, int status, lua_KContext ctx) {
   if (ctx & DONE) return 1;
   grb_socket *s = lua_touserdata(L, 1);
   if (grb_fd(s) < 0) return grb_fail(L, 0);
-  bool late = how == GR_TIMEDOUT && gr_hub_now(&S->hub) >= lua_tonumber(L, UNTIL);
+  bool late =
+      how == GR_TIMEDOUT && gr_hub_now(&S->hub) >= lua_tonumber(L, UNTIL);
   return send_on(L, S, s, ctx, late || grb_polls(s));
 }
 

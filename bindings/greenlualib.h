@@ -18,14 +18,17 @@ GR_MODULE int luaopen_greenlua(lua_State *L);
 void greenlua_preload(lua_State *L);
 
 int luaopen_greenlua_core(lua_State *L);
-int luaopen_greenlua_core_wait(lua_State *L);
-int luaopen_greenlua_core_timeout(lua_State *L);
-int luaopen_greenlua_core_waitlist(lua_State *L);
+int luaopen_greenlua_core_dns(lua_State *L);
+int luaopen_greenlua_core_luaio(lua_State *L);
 int luaopen_greenlua_core_queue(lua_State *L);
 int luaopen_greenlua_core_scope(lua_State *L);
 int luaopen_greenlua_core_select(lua_State *L);
+int luaopen_greenlua_core_server(lua_State *L);
 int luaopen_greenlua_core_signal(lua_State *L);
 int luaopen_greenlua_core_socket(lua_State *L);
-int luaopen_greenlua_core_dns(lua_State *L);
+int luaopen_greenlua_core_ssl(lua_State *L);
+int luaopen_greenlua_core_timeout(lua_State *L);
+int luaopen_greenlua_core_wait(lua_State *L);
+int luaopen_greenlua_core_waitlist(lua_State *L);
 
 #endif

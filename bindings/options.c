@@ -181,6 +181,7 @@ static int get_error(lua_State *L, grb_socket *s, const option *o) {
 
 static int set_nodelay(lua_State *L, grb_socket *s, const option *o) {
   s->delays = !check_boolean(L);
+  s->passes = 0;
   return set_boolean(L, s, o);
 }
 

@@ -109,7 +109,7 @@ static int wait_for_ours(lua_State *L, gr_state *S, grb_socket *s, int side,
                          double at) {
   gr_stream *st = &s->stream;
   grb_check_free(L, S, s, side, side == GRB_READ ? &read_wait : &write_wait);
-  if (side == GRB_READ && st->in.len) return is_ready(L);
+  if (side == GRB_READ && gr_stream_dirty(st)) return is_ready(L);
   if (st->out.len) gr_stream_flush(st);
   if (at == 0) return look_once(L, S, side);
   gr_can_block(L, S, at);

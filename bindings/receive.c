@@ -124,7 +124,7 @@ static int serve(lua_State *L, gr_stream *st, int mode) {
 static int partial(lua_State *L, gr_stream *st, int mode, int err) {
   size_t n = st->in.len;
   lua_pushnil(L);
-  lua_pushstring(L, grb_message(err));
+  lua_pushstring(L, grb_stream_message(st, GRB_READ, err));
   if (!n)
     lua_pushliteral(L, "");
   else if (mode == LINE)
@@ -139,8 +139,8 @@ static int partial(lua_State *L, gr_stream *st, int mode, int err) {
 /* An iterator ends with the connection, however that ends.  What is no end
  * is raised: a loop has no other way to tell. */
 static int stop_lines(lua_State *L, gr_stream *st, int err) {
-  if (err == ETIMEDOUT || err == ENOMEM)
-    return luaL_error(L, "%s", grb_message(err));
+  if (err == ETIMEDOUT || err == ENOMEM || err == EPROTO)
+    return luaL_error(L, "%s", grb_stream_message(st, GRB_READ, err));
   if (!err && st->in.len) return take(L, st, NEXT, st->in.len, 0);
   lua_pushnil(L);
   return 1;
@@ -271,7 +271,7 @@ static int lines(lua_State *L) {
 }
 
 static int dirty(lua_State *L) {
-  lua_pushboolean(L, grb_check(L, GRB_STREAM)->stream.in.len > 0);
+  lua_pushboolean(L, gr_stream_dirty(&grb_check(L, GRB_STREAM)->stream));
   return 1;
 }
 

@@ -101,8 +101,10 @@ static int success(lua_State *L, const outgoing *o) {
   return 3;
 }
 
-static int failure(lua_State *L, const outgoing *o, int err) {
-  grb_fail(L, err);
+static int failure(lua_State *L, const grb_socket *s, const outgoing *o,
+                   int err) {
+  lua_pushnil(L);
+  lua_pushstring(L, grb_stream_message(&s->stream, GRB_WRITE, err));
   lua_pushinteger(L, o->sent);
   return 3;
 }
@@ -135,7 +137,7 @@ static int go_on(lua_State *L, gr_state *S, grb_socket *s, outgoing *o,
   while ((got = write_some(L, s, o)) > 0)
     ;
   bool again = got == -EAGAIN;
-  if (got < 0 && !again) return failure(L, o, -got);
+  if (got < 0 && !again) return failure(L, s, o, -got);
   if (again && !last) {
     save(L, o);
     return grb_wait(L, S, s, GRB_WRITE, &send_wait, 0, send_k);
@@ -145,7 +147,7 @@ static int go_on(lua_State *L, gr_state *S, grb_socket *s, outgoing *o,
     save(L, o);
     return grb_give_way(L, S, 0, send_k);
   }
-  return again ? failure(L, o, ETIMEDOUT) : success(L, o);
+  return again ? failure(L, s, o, ETIMEDOUT) : success(L, o);
 }
 
 static int send_k(lua_State *L, int status, lua_KContext ctx) {

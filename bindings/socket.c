@@ -11,6 +11,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "filter.h"
 #include "greenlualib.h"
 
 const char grb_socket_magic;
@@ -23,7 +24,7 @@ static double wall_clock(void) {
 
 grb_socket *grb_new_socket(lua_State *L, gr_state *S, int class, int family) {
   if (!S->hub.streams) luaL_error(L, "the hub is closed");
-  grb_socket *s = lua_newuserdatauv(L, sizeof *s, 0);
+  grb_socket *s = lua_newuserdatauv(L, sizeof *s, 1);
   *s = (grb_socket){.magic = &grb_socket_magic,
                     .family = family,
                     .block = -1,
@@ -75,6 +76,13 @@ const char *grb_message(int err) {
   default:
     return strerror(err);
   }
+}
+
+const char *grb_stream_message(const gr_stream *st, int side, int err) {
+  const gr_filter *f = st->filter;
+  if (f && err == EPROTO && f->message) return f->message;
+  if (f && err == ETIMEDOUT && f->late[side]) return f->late[side];
+  return grb_message(err);
 }
 
 int grb_fail(lua_State *L, int err) {
@@ -252,6 +260,7 @@ static int flush(lua_State *L, gr_state *S, grb_socket *s, lua_KContext ctx) {
   if (fd >= 0) {
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     gr_stream_set_fd(st, fd);
+    s->passes = 0;
   }
   return 0;
 }
@@ -369,7 +378,9 @@ int luaopen_greenlua_core_socket(lua_State *L) {
   if (gr_streams_open(&S->hub)) return luaL_error(L, "not enough memory");
   luaL_newlibtable(L, funcs);
   gr_setfuncs(L, S, funcs);
+  gr_setfuncs(L, S, grb_connect_funcs);
   gr_setfuncs(L, S, grb_datagram_funcs);
+  gr_setfuncs(L, S, grb_filter_funcs);
   gr_setfuncs(L, S, grb_ready_funcs);
   grb_open_classes(L, S);
   return 1;

@@ -31,6 +31,7 @@ typedef struct grb_socket {
   uint8_t class;
   bool resolving;      /* a name, for its next descriptor */
   bool delays;         /* somebody turned TCP_NODELAY off */
+  uint8_t passes;      /* 1: what it accepts has TCP_NODELAY; 2: it hasn't */
   double block, total; /* of settimeout; negative: none */
   double until[2];     /* the end of the running operation of each side */
   gr_stream stream;
@@ -96,6 +97,10 @@ static inline int grb_fd(const grb_socket *s) {
 
 /* The message for an errno; 0 means the end of the stream. */
 const char *grb_message(int err);
+
+/* The message for an errno of a stream's, which its filter may put in its own
+ * words. */
+const char *grb_stream_message(const gr_stream *st, int side, int err);
 
 /* Push nil and the message; 2. */
 int grb_fail(lua_State *L, int err);
@@ -179,8 +184,10 @@ extern const luaL_Reg grb_send_methods[];    /* send.c */
 extern const luaL_Reg grb_sendfile_methods[];
 extern const luaL_Reg grb_datagram_methods[]; /* datagram.c */
 extern const luaL_Reg grb_unixdgram_methods[];
+extern const luaL_Reg grb_connect_funcs[];
 extern const luaL_Reg grb_datagram_funcs[];
-extern const luaL_Reg grb_ready_funcs[]; /* ready.c */
+extern const luaL_Reg grb_filter_funcs[]; /* filter.c */
+extern const luaL_Reg grb_ready_funcs[];  /* ready.c */
 
 /* Set module.classes, with the module on top of the stack: a class's name ->
  * what the objects of it have for __index. */

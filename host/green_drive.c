@@ -8,7 +8,7 @@
 
 /* --- until the end -------------------------------------------------------- */
 
-static const gr_wait run_wait = {.name = "run", .calm = true, .codes = true};
+static const gr_wait run_wait = {.name = "run", .calm = true, .foreign = true};
 
 static int outcome(green_hub *hub, gr_state *S, int how) {
   switch (how) {
@@ -37,7 +37,7 @@ int green_run(green_hub *hub) {
   struct ev_loop *loop = S->hub.loop;
   if (!loop || S->hub.clock) return GREEN_EINVAL;
   if (hub->running || (!S->hub.owns_loop && ev_depth(loop))) return GREEN_EBUSY;
-  if (gr_interrupted(S, S->main)) return outcome(hub, S, GR_RAISE);
+  if (gr_interrupted(S)) return outcome(hub, S, GR_RAISE);
   if (stopped(hub)) return GREEN_ESTOPPED;
   if (!S->living) return GREEN_OK;
   hub->running = true;

@@ -222,7 +222,7 @@ static int can_block(lua_State *L, gr_state *S, double at, bool place) {
   gr_hub *hub = &S->hub;
   gr_greenlet *g = (gr_greenlet *)(void *)hub->current;
   if (!g) return GREEN_EBLOCK;
-  if (g->w.flags & GR_PENDING && gr_interrupted(S, g))
+  if (g->w.flags & GR_PENDING && gr_interrupted(S))
     return g->doomed ? GREEN_ECLOSED : GREEN_ERAISED;
   if (at < INFINITY && gr_timers_reserve(&hub->timers)) return GREEN_ENOMEM;
   if (!place && L == g->L && lua_isyieldable(L)) return GREEN_OK;
@@ -245,7 +245,7 @@ green_wait *green_wait_new(lua_State *L, const char *what,
   if (!w) return NULL;
   hub->waits++;
   w->what = (gr_wait){
-      .name = what ? what : "C function", .codes = true, .in_place = true};
+      .name = what ? what : "C function", .foreign = true, .in_place = true};
   w->hub = hub;
   w->sides = 2;
   w->drop = drop;
@@ -316,7 +316,7 @@ int green_park(lua_State *L, green_wait *w, double timeout, void **result) {
 }
 
 static const gr_wait sleep_wait = {
-    .name = "sleep", .codes = true, .in_place = true};
+    .name = "sleep", .foreign = true, .in_place = true};
 
 int green_sleep(lua_State *L, double seconds) {
   gr_state *S = gr_state_peek(L);

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdio.h>
 
 #include "alloc.h"
 
@@ -167,13 +166,6 @@ static bool is_exit(gr_state *S, lua_State *L) {
   return is;
 }
 
-static void complain(gr_state *S, const gr_greenlet *g, const char *why) {
-  char text[200];
-  snprintf(text, sizeof text, "greenlua: at the end of Greenlet-%u: %s\n",
-           (unsigned)g->slot, why);
-  if (!gr_report_to_host(S, text)) fputs(text, stderr);
-}
-
 /* Call the function and its `n` arguments on top of S->talk as the hub: it
  * may not block, so one thread serves all, by turns or nested. */
 void gr_talk(gr_state *S, gr_greenlet *g, int n) {
@@ -184,10 +176,10 @@ void gr_talk(gr_state *S, gr_greenlet *g, int n) {
   /* It may end others, which comes back here. */
   if (!lua_checkstack(S->L, LUA_MINSTACK)) {
     lua_pop(S->talk, n + 1);
-    complain(S, g, "not enough memory");
+    gr_complain(S, g, "not enough memory");
   } else if (lua_pcall(S->talk, n, 0, 0)) {
     const char *why = lua_tostring(S->talk, -1);
-    complain(S, g, why ? why : "(error object)");
+    gr_complain(S, g, why ? why : "(error object)");
     lua_pop(S->talk, 1);
   }
   S->hub.passing = passing;
@@ -210,21 +202,6 @@ static bool awaited(const gr_greenlet *g) {
   for (gr_node *n = g->joiners.next; n != &g->joiners; n = n->next)
     if (gr_container(n, gr_waiter, node)->what == &gr_wait_get) return true;
   return false;
-}
-
-/* (greenlet): what the Lua half would say of it. */
-static int report_plainly(lua_State *L) {
-  gr_state *S = gr_state_peek(L);
-  gr_push_name(L, S, 1);
-  gr_push_extra(L, S, 1, false);
-  if (lua_istable(L, -1)) lua_getfield(L, -1, "traceback");
-  const char *trace = lua_tostring(L, -1), *name = lua_tostring(L, 3);
-  lua_getiuservalue(L, 1, 1);
-  const char *err = luaL_tolstring(L, -1, NULL);
-  const char *text = lua_pushfstring(L, "%s\n%s\n%s failed with %s\n\n", err,
-                                     trace ? trace : "", name, err);
-  if (!gr_report_to_host(S, text)) fputs(text, stderr);
-  return 0;
 }
 
 /* Its outcome lies on top of `from`: values, all there are, or an error. */
@@ -262,7 +239,7 @@ static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
   if (w->flags & GR_LINKED || !observed) {
     if (lua_rawgeti(T, GR_T_POLICY, GR_P_ON_END) == LUA_TNIL) {
       lua_pop(T, 1); /* nobody has loaded the Lua half */
-      lua_pushcfunction(T, report_plainly);
+      lua_pushcfunction(T, gr_report_plainly);
     }
     lua_pushvalue(T, -2);
     lua_pushboolean(T, observed);
@@ -442,12 +419,10 @@ void gr_interrupt(lua_State *L, gr_state *S, int arg) {
     enlist(L, S, g);
     lua_pop(L, 1);
     end_with(L, S, g);
+  } else if (w->state == GR_PARKED && w->what->foreign) {
+    add_pending(L, S, arg);
+    gr_wake(&S->hub, w, GR_RAISE);
   } else if (w->state == GR_PARKED) {
-    if (w->what->codes) {
-      add_pending(L, S, arg);
-      gr_wake(&S->hub, w, GR_RAISE);
-      return;
-    }
     lua_State *to = gr_blocked_thread(S, g);
     if (!lua_checkstack(to, 1)) luaL_error(L, "not enough memory");
     if (to != L) lua_xmove(L, to, 1);

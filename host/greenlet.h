@@ -1,4 +1,4 @@
-/* Inside host/: what state.c needs of greenlet.c. */
+/* Inside host/: what its other files need of greenlet.c and park.c. */
 #ifndef GR_GREENLET_H
 #define GR_GREENLET_H
 
@@ -14,10 +14,19 @@ void gr_greenlet_init(gr_greenlet *g);
 void gr_inherit(lua_State *L, gr_state *S, uint32_t slot);
 void gr_forget(gr_state *S, uint32_t slot);
 
+/* Push the oldest interrupt that waits for `g`; false if there is none. */
+bool gr_take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g);
+
 /* Run the pending <close> variables of a coroutine that stands still, after
  * those of the coroutines that it has resumed.  LUA_OK, or the status of an
  * error that is then on top of it. */
 int gr_close_threads(lua_State *co);
+
+/* Something went wrong with what is called at the end of `g` (or NULL). */
+void gr_complain(gr_state *S, const gr_greenlet *g, const char *why);
+
+/* (greenlet): tell of its error, as the Lua half would. */
+int gr_report_plainly(lua_State *L);
 
 /* Call the function and its `n` arguments on top of S->talk as the hub.  It may
  * not block, so one thread serves all, by turns or nested. `g`: of whose end it

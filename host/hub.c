@@ -178,6 +178,7 @@ void gr_hub_abandon(gr_hub *hub, gr_waiter *w) {
   gr_stack *s = w->stack;
   if (!s) return;
   w->stack = NULL;
+  if (s->guard) s->guard->undo(s->guard);
   gr_stack_close(s);
   hub->nstacks--;
 }
@@ -239,6 +240,13 @@ void gr_hub_block(gr_hub *hub) {
   }
   go(hub, self, next);
   w->stack = NULL;
+}
+
+void gr_hub_block_guarded(gr_hub *hub, gr_guard *guard) {
+  gr_stack *self = hub->stack;
+  self->guard = guard;
+  gr_hub_block(hub);
+  self->guard = NULL;
 }
 
 /* --- the pass ----------------------------------------------------------- */

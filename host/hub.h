@@ -61,14 +61,15 @@ enum {
 /* A kind of wait: static, one for each blocking function. */
 typedef struct gr_wait {
   const char *name; /* for people: "sleep", "join", "receive" … */
-  bool calm; /* it waits for all to end: not a deadlock if nothing is left */
+  bool calm;    /* it waits for all to end: not a deadlock if nothing is left */
+  bool foreign; /* in C code that is not ours: what is raised in the waiter
+                   stays pending until it is back in Lua (later.c) */
   /* What was handed to `w`, which is ready, goes to the next in line: `w` is
    * closed before it could run.  NULL: nothing is handed over.  `by`: who
    * closes it (for the layer above). */
   void (*give_back)(void *by, gr_waiter *w);
-  /* C waits, and is told of an interrupt by a code: so that stays pending. */
-  bool codes;
-  bool in_place; /* and its frame must not be dropped: it frees what it holds */
+  bool in_place; /* foreign, and its frame must not be dropped: it is told, and
+                    frees what it holds */
 } gr_wait;
 
 struct gr_waiter {
@@ -255,6 +256,15 @@ void gr_park_waiter(gr_hub *, const gr_wait *, bool external);
 
 /* Way 2: set the current, parked waiter's stack aside until it is woken. */
 void gr_hub_block(gr_hub *);
+
+/* What is armed for a wait and lies on the stack that is set aside: it has to
+ * be undone if that stack is never come back to. */
+typedef struct gr_guard {
+  void (*undo)(struct gr_guard *);
+} gr_guard;
+
+/* The same; if the stack is abandoned meanwhile, `guard` is undone first. */
+void gr_hub_block_guarded(gr_hub *, gr_guard *guard);
 
 /* Drop a dead waiter's stack, whatever stands on it. */
 void gr_hub_abandon(gr_hub *, gr_waiter *);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "alloc.h"
+#include "filter.h"
 
 enum {
   SMALL = 16 << 10, /* what is larger is not worth copying */
@@ -35,25 +36,31 @@ static void flush_gathering(gr_hub *hub) {
   if (s) gr_stream_flush(s);
 }
 
-static void gather(gr_stream *s, const struct iovec *pieces, int count) {
+static void start_gathering(gr_stream *s) {
   gr_hub *hub = gr_stream_hub(s);
   gr_streams *shared = hub->streams;
-  if (shared->gathering != s) {
-    if (shared->gathering) gr_stream_flush(shared->gathering);
-    shared->gathering = s;
-    s->out.data = shared->out.memory;
-    hub->flush = flush_gathering;
-  }
-  for (int i = 0; i < count; i++) {
-    memcpy(s->out.data + s->out.len, pieces[i].iov_base, pieces[i].iov_len);
-    s->out.len += pieces[i].iov_len;
-  }
+  if (shared->gathering == s) return;
+  if (shared->gathering) gr_stream_flush(shared->gathering);
+  shared->gathering = s;
+  s->out.data = shared->out.memory;
+  hub->flush = flush_gathering;
+}
+
+void gr_output_gather(gr_stream *s, const char *data, size_t size) {
+  start_gathering(s);
+  memcpy(s->out.data + s->out.len, data, size);
+  s->out.len += size;
 }
 
 /* The output of `s` is in its own memory from now on, or is none. */
 static void end_gathering(gr_stream *s) {
   gr_streams *shared = gr_stream_hub(s)->streams;
   if (shared->gathering == s) shared->gathering = NULL;
+}
+
+void gr_output_taken(gr_stream *s) {
+  end_gathering(s);
+  s->out = (gr_buffer){NULL, 0, NULL, 0};
 }
 
 /* --- draining ----------------------------------------------------------- */
@@ -87,6 +94,38 @@ static void start_draining(gr_stream *s) {
   gr_io_arm(&s->writes);
 }
 
+static int append(gr_stream *s, const char *data, size_t size) {
+  gr_buffer *b = &s->out;
+  size_t before = (size_t)(b->data - b->own), need = b->len + size;
+  if (!b->own || need + before > b->room) {
+    size_t room = need + (b->own ? need / 2 : 0);
+    char *memory = gr_realloc(NULL, room);
+    if (!memory) return -1;
+    if (b->len) memcpy(memory, b->data, b->len);
+    gr_free(b->own);
+    *b = (gr_buffer){memory, b->len, memory, room};
+  }
+  memcpy(b->data + b->len, data, size);
+  b->len += size;
+  return 0;
+}
+
+void gr_output_push(gr_stream *s, const char *data, size_t size) {
+  struct iovec all = {(char *)data, size};
+  if (s->error) return;
+  ssize_t n = s->draining ? -EAGAIN : put(gr_stream_fd(s), &all, 1);
+  if (n < 0 && n != -EAGAIN) {
+    fail(s, (int)-n);
+    return;
+  }
+  size_t done = n < 0 ? 0 : (size_t)n;
+  if (done == size) return;
+  if (append(s, data + done, size - done))
+    fail(s, ENOMEM);
+  else if (!s->draining)
+    start_draining(s);
+}
+
 /* `n` bytes of the output have been written. */
 static void written(gr_stream *s, size_t n) {
   s->out.data += n;
@@ -111,6 +150,11 @@ void gr_output_event(struct ev_loop *loop, ev_io *w, int events) {
   gr_stream *s =
       gr_container(gr_container(w, gr_io, watcher), gr_stream, writes);
   if (s->draining && drain(s) == -EAGAIN) return;
+  if (s->crossed) {
+    gr_io_disarm(&s->writes);
+    gr_io_arm(&s->reads);
+    return;
+  }
   gr_io_event(loop, w, events);
 }
 
@@ -119,6 +163,7 @@ void gr_output_event(struct ev_loop *loop, ev_io *w, int events) {
 int gr_stream_flush(gr_stream *s) {
   if (s->draining) return -EAGAIN;
   if (!s->out.len) return s->error ? -s->error : 0;
+  if (s->filter) return gr_filter_flush(s);
   int result = drain(s);
   if (result == -EAGAIN) start_draining(s);
   return s->error ? -s->error : result;
@@ -142,29 +187,35 @@ static ssize_t write_both(gr_stream *s, struct iovec *pieces, int count) {
   return done > gathered ? (ssize_t)(done - gathered) : -EAGAIN;
 }
 
-static bool gathers(const gr_stream *s, size_t size) {
-  return !s->eager && s->in.len && size <= SMALL &&
-         s->out.len + size <= GR_STREAM_BUFFER;
-}
-
 static size_t total(const struct iovec *pieces, int count) {
   size_t size = 0;
   for (int i = 0; i < count; i++) size += pieces[i].iov_len;
   return size;
 }
 
+bool gr_output_gathers(const gr_stream *s, const struct iovec *pieces,
+                       int count) {
+  if (s->eager || !s->in.len) return false;
+  size_t size = total(pieces, count);
+  return size <= SMALL && s->out.len + size <= GR_STREAM_BUFFER;
+}
+
+static ssize_t gather(gr_stream *s, const struct iovec *pieces, int count) {
+  for (int i = 0; i < count; i++)
+    gr_output_gather(s, pieces[i].iov_base, pieces[i].iov_len);
+  return (ssize_t)total(pieces, count);
+}
+
 static ssize_t write_now(gr_stream *s, struct iovec *pieces, int count) {
   if (s->error) {
     int err = s->error;
-    s->error = 0;
+    /* A filter's peer has missed something: there is no way on. */
+    if (!s->filter) s->error = 0;
     return -err;
   }
   if (s->draining) return -EAGAIN;
-  size_t size = total(pieces, count);
-  if (gathers(s, size)) {
-    gather(s, pieces, count);
-    return (ssize_t)size;
-  }
+  if (s->filter) return gr_filter_write(s, pieces, count);
+  if (gr_output_gathers(s, pieces, count)) return gather(s, pieces, count);
   return s->out.len ? write_both(s, pieces, count)
                     : put(gr_stream_fd(s), pieces, count);
 }
@@ -177,6 +228,11 @@ ssize_t gr_stream_write(gr_stream *s, struct iovec *pieces, int count) {
 
 int gr_stream_shutdown(gr_stream *s, int how) {
   bool ends = how != SHUT_RD;
+  if (ends && s->filter) {
+    gr_stream_flush(s);
+    gr_filter_end(s);
+    if (how == SHUT_WR) return 0;
+  }
   if (ends && gr_stream_flush(s) == -EAGAIN) {
     s->ending = true;
     if (how == SHUT_WR) return 0;

@@ -1,7 +1,7 @@
 #include <assert.h>
 #include <math.h>
 
-#include "state.h"
+#include "greenlet.h"
 
 /* How a greenlet of Lua parks and goes on: state.h says how to use it. */
 
@@ -37,20 +37,7 @@ static void meet_doom(gr_state *S, gr_greenlet *g) {
   gr_hub_block(hub);
 }
 
-bool gr_interrupted(gr_state *S, gr_greenlet *g) {
-  if (!(g->w.flags & GR_PENDING)) return false;
-  if (g->doomed || (S->interrupted && g == S->main)) return true;
-  for (gr_node *n = S->expired.next; n != &S->expired; n = n->next)
-    if (gr_container(n, gr_timeout, node)->target == g) return true;
-  lua_State *T = S->L;
-  lua_rawgeti(T, GR_T_LIVE, g->slot);
-  bool is = lua_rawget(T, GR_T_PENDING) == LUA_TTABLE;
-  lua_pop(T, 1);
-  return is;
-}
-
-/* Push the oldest interrupt that waits for `g`; false if there is none. */
-static bool take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
+bool gr_take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
   if (g->doomed) meet_doom(S, g);
   if (S->interrupted && g == S->main) {
     S->interrupted = false;
@@ -142,11 +129,11 @@ int gr_raise(lua_State *L, gr_state *S, gr_greenlet *g) {
 }
 
 void gr_push_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
-  if (!take_interrupt(L, S, g)) lua_pushnil(L);
+  if (!gr_take_interrupt(L, S, g)) lua_pushnil(L);
 }
 
 void gr_raise_pending(lua_State *L, gr_state *S, gr_greenlet *g) {
-  if (g->w.flags & GR_PENDING && take_interrupt(L, S, g)) gr_raise(L, S, g);
+  if (g->w.flags & GR_PENDING && gr_take_interrupt(L, S, g)) gr_raise(L, S, g);
 }
 
 static int raise_deadlock(lua_State *L, gr_state *S) {
@@ -155,26 +142,6 @@ static int raise_deadlock(lua_State *L, gr_state *S) {
     return luaL_error(L, "this operation would block forever");
   lua_call(L, 0, 1);
   return lua_error(L);
-}
-
-static void restore_hook(gr_state *S) {
-  lua_sethook(S->later.L, S->later.hook, S->later.mask, S->later.count);
-}
-
-static void raise_hook(lua_State *L, lua_Debug *ar) {
-  gr_state *S = gr_state_open(L);
-  (void)ar;
-  restore_hook(S);
-  luaL_error(L, "%s", S->later.message);
-}
-
-void gr_raise_later(gr_state *S, lua_State *co, const char *message) {
-  S->later.L = co;
-  S->later.hook = lua_gethook(co);
-  S->later.mask = lua_gethookmask(co);
-  S->later.count = lua_gethookcount(co);
-  S->later.message = message;
-  lua_sethook(co, raise_hook, LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
 
 lua_State *gr_resumee(lua_State *L) {
@@ -296,13 +263,24 @@ void gr_yield_in_place(lua_State *L, gr_state *S) {
   S->resumed = NULL; /* whose it was has parked since, perhaps */
 }
 
+int gr_block_in_place(gr_state *S, const gr_wait *what, bool external,
+                      gr_guard *guard) {
+  gr_waiter *w = S->hub.current;
+  S->hub.stack->data = gr_running_thread(S);
+  w->values = 0;
+  gr_park_waiter(&S->hub, what, external);
+  gr_hub_block_guarded(&S->hub, guard);
+  S->resumed = NULL; /* as above */
+  return w->status;
+}
+
 int gr_woken(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
   if (S->resumed != L) return refuse(L, S, ctx, k);
   S->resumed = NULL;
   gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
   int status = g->w.status;
-  if (status == GR_RAISE && !g->w.what->codes) {
-    if (g->w.values || take_interrupt(L, S, g)) gr_raise(L, S, g);
+  if (status == GR_RAISE && !g->w.what->foreign) {
+    if (g->w.values || gr_take_interrupt(L, S, g)) gr_raise(L, S, g);
   } else if (status == GR_DEADLOCK && !g->w.what->calm) {
     raise_deadlock(L, S);
   }

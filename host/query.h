@@ -7,7 +7,7 @@
 
 enum {
   GR_CACHE_ENTRIES = 20000,
-  GR_CACHE_BYTES = 8 << 20,
+  GR_CACHE_BYTES = 4 << 20,
   GR_CACHE_POSITIVE = 86400, /* seconds at most, whatever the TTL is */
   GR_CACHE_NEGATIVE = 10800  /* RFC 2308 §5 */
 };

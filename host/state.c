@@ -7,7 +7,7 @@
 #include "greenlet.h"
 
 static const char key; /* of the state in the registry */
-static const char watcher_key;
+static const char watchers_key;
 
 void gr_push_table(lua_State *L, gr_state *S, int t) {
   lua_pushvalue(S->L, t);
@@ -94,18 +94,28 @@ gr_state *gr_state_peek(lua_State *L) {
 }
 
 void gr_state_watch(lua_State *L, lua_CFunction f) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &watchers_key) == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_createtable(L, 1, 0);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &watchers_key);
+  }
   lua_pushcfunction(L, f);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &watcher_key);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  lua_pop(L, 1);
 }
 
 /* NULL: it is about to be closed. */
-static void tell_watcher(lua_State *L, gr_state *S) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &watcher_key) == LUA_TNIL) {
-    lua_pop(L, 1);
-    return;
+static void tell_watchers(lua_State *L, gr_state *S) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &watchers_key) == LUA_TTABLE) {
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    for (lua_Integer i = 1; i <= n; i++) {
+      lua_rawgeti(L, -1, i);
+      if (S) lua_pushlightuserdata(L, S);
+      lua_call(L, S != NULL, 0);
+    }
   }
-  if (S) lua_pushlightuserdata(L, S);
-  lua_call(L, S != NULL, 0);
+  lua_pop(L, 1);
 }
 
 gr_state *gr_state_new(lua_State *L, const gr_hub_options *o) {
@@ -134,7 +144,7 @@ gr_state *gr_state_new(lua_State *L, const gr_hub_options *o) {
   make_class(L, S);
   make_main(L, S);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
-  tell_watcher(L, S);
+  tell_watchers(L, S);
   return S;
 }
 
@@ -198,7 +208,7 @@ static void release_in_place(lua_State *L, gr_state *S) {
 
 void gr_state_close(lua_State *L, gr_state *S) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  tell_watcher(L, NULL);
+  tell_watchers(L, NULL);
   release_in_place(L, S);
   S->closing = true;
   if (S->shell) gr_shell_closing(L, S);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "alloc.h"
+#include "filter.h"
 #include "output.h"
 #include "watch.h"
 
@@ -31,6 +32,7 @@ static void fini(gr_hub *hub) {
         gr_container(gr_list_first(&shared->open), gr_stream, node));
   gr_linger_fini(hub);
   hub->streams = NULL;
+  gr_free(shared->raw.memory);
   gr_free(shared);
 }
 
@@ -71,10 +73,21 @@ bool gr_streams_tired(gr_hub *hub, unsigned cost) {
 
 /* --- life --------------------------------------------------------------- */
 
+/* The callback of `reads`. */
+static void on_input(struct ev_loop *loop, ev_io *w, int events) {
+  gr_stream *s =
+      gr_container(gr_container(w, gr_io, watcher), gr_stream, reads);
+  if (s->crossed) {
+    s->crossed = false;
+    gr_wake_first(gr_stream_hub(s), &s->writes.waiters, GR_WOKEN);
+  }
+  gr_io_event(loop, w, events);
+}
+
 void gr_stream_init(gr_stream *s, gr_hub *hub, int fd) {
   *s = (gr_stream){.error = 0};
   gr_node_init(&s->node);
-  gr_io_init(&s->reads, hub, -1, EV_READ, NULL);
+  gr_io_init(&s->reads, hub, -1, EV_READ, on_input);
   gr_io_init(&s->writes, hub, -1, EV_WRITE, gr_output_event);
   if (fd >= 0) gr_stream_set_fd(s, fd);
 }
@@ -95,6 +108,7 @@ int gr_stream_detach(gr_stream *s) {
   int fd = gr_stream_fd(s);
   gr_streams *shared = gr_stream_hub(s)->streams;
   if (fd < 0) return fd;
+  gr_filter_leave(s);
   gr_output_drop(s);
   gr_node_remove(&s->node);
   gr_io_close(&s->reads);
@@ -112,6 +126,7 @@ void gr_stream_close(gr_stream *s) {
   gr_hub *hub = gr_stream_hub(s);
   if (gr_stream_fd(s) < 0) return;
   gr_stream_flush(s);
+  if (s->filter) gr_filter_end(s);
   bool lingers = s->draining && gr_linger(s);
   int fd = gr_stream_detach(s);
   if (!lingers) close(fd);
@@ -120,7 +135,13 @@ void gr_stream_close(gr_stream *s) {
 
 /* --- input -------------------------------------------------------------- */
 
-static int read_failed(gr_stream *s, int err) {
+ssize_t gr_stream_receive(gr_stream *s, char *to, size_t room) {
+  ssize_t n;
+  do n = recv(gr_stream_fd(s), to, room, 0);
+  while (n < 0 && errno == EINTR);
+  if (n > 0) s->reads.dry = (size_t)n < room;
+  if (n >= 0) return n;
+  int err = errno;
   if (err == EAGAIN) s->reads.dry = true;
   return err == ECONNABORTED ? -ECONNRESET : -err;
 }
@@ -128,21 +149,19 @@ static int read_failed(gr_stream *s, int err) {
 int gr_stream_fill(gr_stream *s, size_t want, bool patient) {
   gr_lender *from = &gr_stream_hub(s)->streams->in;
   size_t room;
-  ssize_t n;
   if (s->out.len) gr_stream_flush(s);
+  if (s->filter) return gr_filter_fill(s, want, patient);
   if (patient && s->reads.dry) return -EAGAIN;
   char *to = gr_buffer_space(&s->in, from, want, &room);
   if (!to) return -ENOMEM;
-  do n = recv(gr_stream_fd(s), to, room, 0);
-  while (n < 0 && errno == EINTR);
-  if (n > 0) {
-    s->in.len += (size_t)n;
-    s->reads.dry = (size_t)n < room;
-    return 1;
-  }
-  int err = n < 0 ? errno : 0;
+  ssize_t n = gr_stream_receive(s, to, room);
+  if (n > 0) s->in.len += (size_t)n;
   if (!s->in.len) gr_buffer_release(&s->in, from);
-  return err ? read_failed(s, err) : 0;
+  return n > 0 ? 1 : (int)n;
+}
+
+bool gr_stream_dirty(const gr_stream *s) {
+  return s->in.len || (s->filter && s->filter->more);
 }
 
 void gr_stream_skip(gr_stream *s, size_t n) {

@@ -17,6 +17,9 @@
  * becomes writable, and further writes wait.  A failure shows in the next
  * write.
  *
+ * A stream may have a filter (filter.h), TLS: its bytes are encoded and decoded
+ * on their way, and everything above stays as it is.
+ *
  * What is still to be written when a stream is closed is written afterwards,
  * as the kernel would do with bytes that it had taken.
  */
@@ -35,6 +38,8 @@ enum {
   GR_STREAM_PIECES = 64 /* at most, in one write */
 };
 
+typedef struct gr_filter gr_filter; /* filter.h */
+
 /* What each message needs comes first, in as few cache lines as it takes:
  * with thousands of streams those lines are the cost. */
 typedef struct gr_stream {
@@ -42,6 +47,8 @@ typedef struct gr_stream {
   bool eager : 1;    /* never gather */
   bool draining : 1; /* `out` is written as the kernel takes it */
   bool ending : 1;   /* and then this side of the connection is shut down */
+  bool crossed : 1;  /* whoever waits to write waits for input */
+  gr_filter *filter; /* that its bytes pass through; NULL: none */
   gr_buffer in, out;
   size_t searched; /* bytes of `in` in which no delimiter begins */
   uint64_t received, sent;
@@ -54,8 +61,12 @@ typedef struct gr_streams {
   gr_lender in, out;
   gr_stream *gathering; /* the one whose output is in out.memory, or NULL */
   gr_list open;
-  gr_list starved;         /* waiters for a descriptor to become free */
-  gr_list lingering;       /* closed streams with output */
+  gr_list starved;   /* waiters for a descriptor to become free */
+  gr_list lingering; /* closed streams with output */
+  gr_lender raw;     /* for filters: input from the wire */
+  char *wire;        /* and output, while a filter works */
+  size_t wire_len;
+  gr_filter *corked;       /* whose that is, or NULL */
   gr_waiter *busy;         /* who has not parked between its calls */
   uint32_t turn, calls;    /* its wait then; how many calls */
   struct gr_streams *next; /* of this thread */
@@ -84,6 +95,13 @@ int gr_stream_detach(gr_stream *);
  * it is known to be dry and `patient`; -errno. */
 int gr_stream_fill(gr_stream *, size_t want, bool patient);
 
+/* recv(2) for filters, whatever `in` is: how many bytes; 0 at the end;
+ * -EAGAIN; -errno. */
+ssize_t gr_stream_receive(gr_stream *, char *to, size_t room);
+
+/* Is there something to be read that the kernel does not know of? */
+bool gr_stream_dirty(const gr_stream *);
+
 /* Drop the first `n` bytes of `in`. */
 void gr_stream_skip(gr_stream *, size_t n);
 
@@ -94,7 +112,8 @@ ssize_t gr_stream_write(gr_stream *, struct iovec *pieces, int count);
 /* Write what has gathered.  0; -EAGAIN: the rest drains; -errno. */
 int gr_stream_flush(gr_stream *);
 
-/* shutdown(2), after what is still to be written.  0 or -errno. */
+/* shutdown(2), after what is still to be written.  With a filter the end of
+ * output is told by that, and the descriptor's stays open.  0 or -errno. */
 int gr_stream_shutdown(gr_stream *, int how);
 
 /* Count a call that did not park: true now and then, when the running

@@ -203,14 +203,10 @@ end
 
 -- The name of a number: of the hosts file, of the C library, or of name servers.
 local function name_of(resolver, text, timeout)
-  local name, message, code = core.hosts_name(resolver, text), nil, nil
-  if name then return name end
-  if core.has_threads(resolver) then
-    name, message, code = core.nameinfo(resolver, text, nil, timeout)
-    return name, message, code
-  end
-  local records
-  records, message, code = query(resolver, core.reverse(text), types.PTR, timeout)
+  local known = core.hosts_name(resolver, text)
+  if known then return known end
+  if core.has_threads(resolver) then return core.nameinfo(resolver, text, nil, timeout) end
+  local records, message, code = query(resolver, core.reverse(text), types.PTR, timeout)
   return records and records[1].target, message, code
 end
 

@@ -17,7 +17,8 @@
 --   a mistake, and raised as one.
 -- * An error that is raised where a greenlet waits (a kill, a Timeout) leaves
 --   what has been read in the socket for the next reader.
--- * Names are numbers, `"localhost"`, and what the hosts file has.
+-- * Hosts are looked up on the hub (see `greenlua.dns`), and a socket's timeout
+--   covers that; one that never waits (0) waits for it nevertheless.
 --
 -- @usage
 -- local green = require "greenlua"

@@ -1,6 +1,7 @@
 local green = require "greenlua"
 local dns = require "greenlua.dns"
 local nameserver = require "spec.support.nameserver"
+local support = require "spec.support"
 
 -- What dnsmasq knows.
 local ZONE = table.concat({
@@ -240,7 +241,7 @@ describe("greenlua.dns", function()
 
   describe("Resolver", function()
     it("takes no nonsense", function()
-      assert.error_matches(function() dns.Resolver { servers = { "example.org" } } end, "example.org")
+      assert.error_matches(function() dns.Resolver { servers = { "a.test" } } end, '"a.test"')
       assert.error_matches(function() dns.Resolver { servers = { "1.2.3.4:99999" } } end, "99999")
       assert.error_matches(function() dns.Resolver { servers = { "[::1" } } end, "numeric")
       assert.error_matches(function() dns.Resolver { servers = "1.2.3.4" } end, "servers: table")
@@ -265,6 +266,27 @@ describe("greenlua.dns", function()
       end
       green.joinall(all)
       for _, g in ipairs(all) do assert.same({ nil, "no such name", "NXDOMAIN" }, { g:get() }) end
+    end)
+
+    it("tells when no descriptor is left, and goes on when there are some", function()
+      local path = os.tmpname()
+      local file = assert(io.open(path, "w"))
+      file:write [[
+        local own = require("greenlua.dns").Resolver { servers = { arg[1] } }
+        require("greenlua").sleep(0)
+        local held = {}
+        repeat held[#held + 1] = io.open "/dev/null" or false until not held[#held]
+        print(select(2, own:getaddrinfo "four.test"))
+        for _, f in ipairs(held) do if f then f:close() end end
+        print(own:getaddrinfo("four.test")[1].addr)
+      ]]
+      file:close()
+      local command = ("ulimit -n 24; env -u LD_PRELOAD timeout 20 %s %s %s 2>&1")
+        :format(support.greenlua, path, server.address)
+      local pipe <close> = assert(io.popen(command))
+      local out = pipe:read "a"
+      os.remove(path)
+      assert.equal("temporary failure in name resolution\tUNREACHABLE\n127.0.0.4\n", out)
     end)
 
     it("takes the system's place", function()

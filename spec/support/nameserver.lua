@@ -18,23 +18,25 @@ local function free_port()
   return math.tointeger(select(2, udp:getsockname()))
 end
 
-local function answers(port)
+local function is_up(port)
   local dns = require "greenlua.dns"
-  local r <close> = dns.Resolver { servers = { "127.0.0.1:" .. port }, timeout = 0.05, attempts = 1 }
+  local r <close> = dns.Resolver { servers = { "127.0.0.1:" .. port }, attempts = 1 }
   local _, _, code = r:resolve("is.it.there", "A", { timeout = 0.05 })
   return code ~= "TIMEOUT" and code ~= "UNREACHABLE"
 end
 
 local function start_once(port, settings)
   local pipe = assert(io.popen(([[
-    exec 2>&1; env -u LD_PRELOAD dnsmasq --keep-in-foreground --port=%d --conf-file=/dev/null --no-resolv --no-hosts \
-      --no-poll --listen-address=127.0.0.1,::1 --bind-interfaces --pid-file= --user= \
-      --log-facility=/dev/null %s >/dev/null & echo $!]]):format(port, settings)))
+    exec 2>&1
+    env -u LD_PRELOAD dnsmasq --keep-in-foreground --port=%d --conf-file=/dev/null --no-resolv \
+      --no-hosts --no-poll --listen-address=127.0.0.1,::1 --bind-interfaces --pid-file= \
+      --user= --log-facility=/dev/null %s >/dev/null &
+    echo $!]]):format(port, settings)))
   local pid = pipe:read "n"
   pipe:close()
   for _ = 1, 100 do
     if not os.execute(("kill -0 %d 2>/dev/null"):format(pid)) then return nil end
-    if answers(port) then return pid end
+    if is_up(port) then return pid end
     green.sleep(0.01)
   end
   os.execute(("kill %d"):format(pid))
@@ -119,14 +121,25 @@ local function serve_tcp(self, conn)
   if reply then conn:send(string.pack(">s2", reply)) end
 end
 
+-- Both sockets have the same port, on which somebody else may be.
+local function listen(with_tcp)
+  for _ = 1, 20 do
+    local udp = assert(socket.udp4())
+    assert(udp:setsockname("127.0.0.1", 0))
+    local port = math.tointeger(select(2, udp:getsockname()))
+    local tcp = with_tcp and socket.bind("127.0.0.1", port)
+    if tcp or not with_tcp then return udp, tcp, port end
+    udp:close()
+  end
+  error "no port is free"
+end
+
 --- A server that answers a parsed query with what `answer` returns: a message,
 -- a list of them, or nil for nothing. It may wait. `answer_tcp` does so for TCP.
 -- `liar.queries` counts.
 function M.lie(answer, answer_tcp)
   local self = setmetatable({ queries = 0, answer_tcp = answer_tcp, asked = {} }, Liar)
-  self.udp = assert(socket.udp4())
-  assert(self.udp:setsockname("127.0.0.1", 0))
-  self.port = math.tointeger(select(2, self.udp:getsockname()))
+  self.udp, self.tcp, self.port = listen(answer_tcp)
   self.address = "127.0.0.1:" .. self.port
   self.greenlets = { green.spawn(function()
     while true do
@@ -141,7 +154,6 @@ function M.lie(answer, answer_tcp)
     end
   end) }
   if answer_tcp then
-    self.tcp = assert(socket.bind("127.0.0.1", self.port))
     self.greenlets[#self.greenlets + 1] = green.spawn(function()
       for conn in self.tcp.accept, self.tcp do
         self.greenlets[#self.greenlets + 1] = green.spawn(serve_tcp, self, conn)

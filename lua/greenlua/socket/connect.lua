@@ -220,13 +220,14 @@ end
 
 -- Another greenlet's Timeout may be what ends it, so it is waited for from here.
 local function connect_within(timeout, options)
+  local results
   local g = green.spawn(function() return { connect(options) } end)
   local guard <close> = setmetatable({}, { __close = function() -- luacheck: ignore
-    if g.dead and g:successful() and not g.taken and g.value[1] then g.value[1]:close() end
+    local late = not results and g:successful() and g.value[1]
+    if late then late:close() end
     green.kill(g)
   end })
-  local results = g:get(timeout)
-  g.taken = true
+  results = g:get(timeout)
   return table.unpack(results, 1, 3)
 end
 

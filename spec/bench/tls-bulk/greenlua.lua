@@ -1,0 +1,19 @@
+local green = require "greenlua"
+local socket = require "greenlua.socket"
+local ssl = require "greenlua.ssl"
+
+local tmp = os.getenv "TMP"
+local ctx = assert(ssl.server { certificate = tmp .. "/tls.pem", key = tmp .. "/tls.key" })
+local chunk = ("x"):rep(65536)
+
+local function handle(sock)
+  local conn = ctx:accept(sock)
+  if not conn or not conn:read_until "\r\n\r\n" then return sock:close() end
+  for _ = 1, 256 << 4 do
+    if not conn:send(chunk) then break end
+  end
+  conn:close()
+end
+
+local server = assert(socket.bind("127.0.0.1", tonumber(os.getenv "PORT"), 4096))
+while true do green.spawn(handle, assert(server:accept())) end
