@@ -3,7 +3,6 @@
 
 local core = require "greenlua.core"
 local green = require "greenlua"
-local lfs = require "lfs"
 local luaio = require "greenlua.core.luaio"
 local support = require "spec.support"
 local waitable = require "spec.support.waitable"
@@ -24,29 +23,21 @@ local function fifo()
   return path
 end
 
--- How many descriptors of ours watch a child.
-local function watched()
-  local n = 0
-  for name in lfs.dir "/proc/self/fd" do
-    local target = lfs.symlinkattributes("/proc/self/fd/" .. name, "target")
-    if target and target:find "pidfd" then n = n + 1 end
-  end
-  return n
+-- How many children there are of this process, those included that have ended and not
+-- been reaped.
+local function children()
+  local file <close> = assert(io.open "/proc/thread-self/children")
+  return select(2, file:read "a":gsub("%d+", ""))
 end
 
--- How many children of ours have ended and not been reaped.
-local function zombies()
-  local function state(pid)
-    local file <close> = io.open("/proc/" .. pid .. "/stat")
-    return (file and file:read "a" or ""):match "^(%d+).*%) (%a) (%d+)"
+local function await_children(pred)
+  for _ = 1, 3000 do
+    if pred(children()) then return end
+    green.sleep(0.001)
   end
-  local me, n = state "self", 0
-  for pid in lfs.dir "/proc" do
-    local _, how, parent = state(pid)
-    if how == "Z" and parent == me then n = n + 1 end
-  end
-  return n
 end
+
+local function none(n) return n == 0 end
 
 -- A command that goes on until the gate is opened, and a file that is one end of
 -- a pipe to it. `gate` can be written without waiting.
@@ -66,45 +57,80 @@ end
 local function free(self)
   open_gate(self)
   if self.file and io.type(self.file) == "file" then close(self.file) end
-  for _ = 1, 2000 do
-    if watched() == 0 then break end
-    self.gate:write("\n"):flush() -- one for each that waits
-    green.sleep(0.001)
-  end
+  await_children(function(n)
+    if n > 0 then self.gate:write("\n"):flush() end -- one for each that waits
+    return n == 0
+  end)
   self.gate:close()
   os.remove(self.path)
 end
 
 describe("greenlua.core.luaio", function()
-  describe("read", function()
-    waitable {
-      new = function() return child("read x <GATE; echo $x.", "r") end,
-      wait = function(c) return read(c.file, "a") end,
-      no_timeout = true,
-      free = free,
-    }
+  describe("on a named pipe", function()
+    local path, handler
+    setup(function()
+      path = fifo()
+      handler = green.signal("PIPE", function() end) -- a reader goes away
+    end)
+    teardown(function()
+      handler:cancel()
+      os.remove(path)
+    end)
+
+    -- `peer` is both ends, so that nothing has ended.
+    local function new(mode)
+      return function()
+        local peer = assert(io.open(path, "r+"))
+        return { peer = peer, file = assert(open(path, mode)) }
+      end
+    end
+
+    local function done(ends)
+      ends.peer:close()
+      close(ends.file)
+      green.sleep(0)
+    end
+
+    describe("read", function()
+      waitable {
+        new = new "r",
+        wait = function(ends) return read(ends.file, "a") end,
+        no_timeout = true,
+        free = done,
+      }
+    end)
+
+    describe("write", function()
+      local much = ("0123456789"):rep(20000)
+      waitable {
+        new = new "w",
+        wait = function(ends) return write(ends.file, much) end,
+        no_timeout = true,
+        free = done,
+      }
+    end)
+
+    it("tells of a reader that has gone", function()
+      local ends = new "w"()
+      local writers = {}
+      for i = 1, 3 do writers[i] = green.spawn(write, ends.file, ("x"):rep(100000)) end
+      green.sleep(0)
+      ends.peer:close()
+      for i = 1, 3 do
+        assert.same({ nil, "Broken pipe", 32 }, { writers[i]:get() })
+      end
+      write(ends.file, "y")
+      assert.same({ nil, "Broken pipe", 32 }, { close(ends.file) })
+    end)
   end)
 
-  describe("write", function()
-    local much = ("0123456789"):rep(20000)
-    waitable {
-      new = function() return child("read x <GATE; cat >/dev/null", "w") end,
-      wait = function(c) return write(c.file, much) end,
-      no_timeout = true,
-      free = free,
-    }
-  end)
-
-  describe("close of a pipe", function()
-    waitable {
-      new = function() return child("read x <GATE", "r") end,
-      wait = function(c)
-        if io.type(c.file) == "closed file" then c.file = assert(popen(c.command)) end
-        return close(c.file)
-      end,
-      no_timeout = true,
-      free = free,
-    }
+  it("ends the wait of close, and leaves the command alone", function()
+    local c = child("read x <GATE", "r")
+    assert.is_false((green.within(0.003, close, c.file)))
+    assert.equal("closed file", io.type(c.file))
+    assert.equal(1, children())
+    free(c)
+    assert.equal(0, children())
   end)
 
   describe("os.execute", function()
@@ -133,27 +159,20 @@ describe("greenlua.core.luaio", function()
           assert.same({ nil, "exit", i }, { execute(c.command .. "; exit " .. i) })
         end)
       end
-      while watched() < 20 do green.sleep(0) end
-      for _ = 1, 2000 do
-        if watched() == 0 then break end
-        c.gate:write("\n"):flush()
-        green.sleep(0.001)
-      end
-      group:join(nil, true)
+      await_children(function(n) return n == 20 end)
+      assert.equal(20, children())
       free(c)
+      group:join(nil, true)
     end)
 
     it("leaves a command alone whose wait is over, and no zombie", function()
       local c, path = child "read x <GATE; echo done >OUT", os.tmpname()
       assert.is_false((green.within(0.005, execute, (c.command:gsub("OUT", path)))))
       open_gate(c)
-      for _ = 1, 2000 do
-        if watched() == 0 then break end
-        green.sleep(0.001)
-      end
+      await_children(none)
       local file <close> = assert(io.open(path))
       assert.equal("done", file:read())
-      assert.equal(0, zombies())
+      assert.equal(0, children())
       os.remove(path)
       free(c)
     end)
@@ -235,10 +254,7 @@ describe("greenlua.core.luaio", function()
     end
     for _ = 1, 3 do collectgarbage() end
     assert.is_true(ended[1])
-    for _ = 1, 2000 do
-      if watched() == 0 then break end
-      green.sleep(0.001)
-    end
+    await_children(none)
   end)
 
   it("iterates over lines that come one by one", function()
