@@ -61,10 +61,9 @@ static int ask(lua_State *L) {
   void *memory = hold(), *result = NULL;
   green_wait *w = start(L);
   int code = w ? green_park(L, w, timeout, &result) : GREEN_EBLOCK;
-  if (code == GREEN_OK) lua_pushstring(L, result);
   if (code < 0) return finish(L, memory, code);
-  finish(L, memory, 0);
-  lua_pop(L, 1);
+  finish(L, memory, 0); /* before anything can raise */
+  lua_pushstring(L, result);
   return 1;
 }
 
@@ -512,12 +511,50 @@ static void runs_what_blocks_on_threads(void) {
   sem_destroy(&gate);
 }
 
+/* Fails the n-th allocation that the state asks for, and all after it. */
+static long countdown;
+
+static void *failing(void *ud, void *p, size_t old, size_t size) {
+  (void)ud;
+  if (!size) return free(p), NULL;
+  if ((!p || size > old) && countdown && !--countdown)
+    return countdown = 1, NULL;
+  return realloc(p, size);
+}
+
+static void ignore(green_hub *hub, const char *text, void *ud) {
+  (void)hub, (void)text, (void)ud;
+}
+
+static void survives_every_failing_allocation(const char *ask_name) {
+  green_config c = green_defaults();
+  c.alloc = failing;
+  c.on_error = ignore;
+  int enough = 0;
+  for (long n = 1; !enough; n++) {
+    green_hub *hub = open_hub(c);
+    char code[100];
+    snprintf(code, sizeof code, "%s() done = true", ask_name);
+    embed_go(hub, code);
+    countdown = n;
+    green_step(hub, INT64_MAX);
+    if (npending) reply(GREEN_OK, "x");
+    green_step(hub, INT64_MAX);
+    enough = countdown > 1;
+    countdown = 0;
+    if (enough) CHECK_TEXT(embed_get(hub, "done"), "true");
+    green_free(hub);
+    CHECK(!held);
+  }
+}
+
 int main(void) {
   blocks_wherever_lua_stands();
   for (int k = 0; k < 2; k++) {
     answers(k ? "askk" : "ask");
     drops_what_nobody_waits_for(k ? "askk" : "ask");
     raises_the_very_timeout(k ? "askk" : "ask");
+    survives_every_failing_allocation(k ? "askk" : "ask");
   }
   keeps_an_interrupt_that_c_ignores();
   completes_before_it_parks();
