@@ -128,7 +128,7 @@ static const char opened_key; /* in the registry: this state has had a hub */
 static gr_hub_options options_of(const green_config *c) {
   return (gr_hub_options){.loop = c->loop,
                           .bare = c->flags & GREEN_NO_LOOP,
-                          .keeps_loop = c->flags & GREEN_KEEP_LOOP,
+                          .keeps_loop = c->loop && c->flags & GREEN_KEEP_LOOP,
                           .signals = c->flags & GREEN_SIGNALS,
                           .slice = (double)c->slice * 1e-9,
                           .max_stacks = c->max_stacks,

@@ -508,6 +508,15 @@ static void runs_what_blocks_on_threads(void) {
   open_gate(WORKERS);
   green_free(hub);
   CHECK(dropped == 2 * WORKERS + 1);
+
+  green_config c = green_defaults(); /* no loop is needed for them */
+  c.flags = GREEN_NO_LOOP | GREEN_KEEP_LOOP;
+  hub = open_hub(c);
+  lua_register(green_lua(hub), "work", work);
+  embed_go(hub, "x = work()");
+  open_gate(1);
+  while (!strcmp(embed_get(hub, "x"), "nil")) green_step(hub, INT64_MAX);
+  green_free(hub);
   sem_destroy(&gate);
 }
 
