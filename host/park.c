@@ -26,10 +26,10 @@ static void execute(gr_hub *hub, gr_alarm *a) {
 
 /* The running greenlet was closed while C waited in it, and C has let go: close
  * it now.  Returns only if that is not possible yet. */
-static void meet_doom(gr_state *S, gr_greenlet *g) {
+static void meet_doom(lua_State *L, gr_state *S, gr_greenlet *g) {
   gr_hub *hub = &S->hub;
   doom d = {.g = g};
-  if (gr_hub_reserve(hub)) return;
+  if (lua_gc(L, LUA_GCCOUNT) < 0 || gr_hub_reserve(hub)) return;
   gr_alarm_init(&d.alarm, execute);
   if (gr_alarm_set(hub, &d.alarm, -INFINITY, false)) return;
   g->doomed = false;
@@ -38,7 +38,7 @@ static void meet_doom(gr_state *S, gr_greenlet *g) {
 }
 
 bool gr_take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
-  if (g->doomed) meet_doom(S, g);
+  if (g->doomed) meet_doom(L, S, g);
   if (S->interrupted && g == S->main) {
     S->interrupted = false;
     luaL_where(L, 1);
