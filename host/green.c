@@ -204,9 +204,13 @@ green_hub *green_open(const green_config *c, int *code) {
   if (*code == GREEN_OK) {
     *code = fill(hub);
     if (*code == GREEN_OK) return hub;
-    if (hub->S) gr_state_close(hub->L, hub->S);
+    if (hub->S)
+      green_close(hub);
+    else if (hub->owns_lua)
+      lua_close(hub->L);
+  } else if (hub->owns_lua && hub->L) {
+    lua_close(hub->L);
   }
-  if (hub->owns_lua && hub->L) lua_close(hub->L);
   gr_shell_release(hub);
   return NULL;
 }
@@ -249,14 +253,20 @@ void gr_shell_closed(lua_State *L, gr_state *S) {
   gr_shell_release(hub);
 }
 
+/* (state) */
+static int close_state(lua_State *L) {
+  gr_state_close(L, lua_touserdata(L, 1));
+  return 0;
+}
+
 int green_close(green_hub *hub) {
   int code = gr_shell_check(hub);
   if (code || hub->running) return code ? code : GREEN_EBUSY;
   lua_State *L = hub->L;
-  if (hub->owns_lua)
-    lua_close(L);
-  else
-    gr_state_close(L, hub->S);
+  lua_pushcfunction(L, close_state);
+  lua_pushlightuserdata(L, hub->S);
+  if (lua_pcall(L, 1, 0, 0)) lua_pop(L, 1);
+  if (hub->owns_lua) lua_close(L);
   return GREEN_OK;
 }
 

@@ -29,7 +29,10 @@ static void execute(gr_hub *hub, gr_alarm *a) {
 static void meet_doom(lua_State *L, gr_state *S, gr_greenlet *g) {
   gr_hub *hub = &S->hub;
   doom d = {.g = g};
-  if (lua_gc(L, LUA_GCCOUNT) < 0 || gr_hub_reserve(hub)) return;
+  /* A finalizer that blocks is not to be cut short; but it may be one that the
+   * whole hub is closed in. */
+  if (!S->releasing && lua_gc(L, LUA_GCCOUNT) < 0) return;
+  if (gr_hub_reserve(hub)) return;
   gr_alarm_init(&d.alarm, execute);
   if (gr_alarm_set(hub, &d.alarm, -INFINITY, false)) return;
   g->doomed = false;

@@ -256,9 +256,17 @@ static int watchful(lua_State *L) {
   return finish(L, memory, codes[ncodes - 1]);
 }
 
+static void count_error(green_hub *hub, const char *text, void *ud) {
+  (void)hub, (void)text;
+  ++*(int *)ud;
+}
+
 static void lets_c_free_what_it_holds_at_the_end(void) {
   for (int own = 0; own < 3; own++) {
     green_config c = green_defaults();
+    int errors = 0;
+    c.on_error = count_error;
+    c.ud = &errors;
     if (own) c.L = luaL_newstate();
     green_hub *hub = open_hub(c);
     lua_register(green_lua(hub), "watchful", watchful);
@@ -276,7 +284,7 @@ static void lets_c_free_what_it_holds_at_the_end(void) {
       lua_close(c.L);
     else
       CHECK(green_close(hub) == GREEN_OK);
-    CHECK(held == 0);
+    CHECK(held == 0 && errors == 0);
     CHECK(ncodes == 2 && codes[0] == GREEN_ECLOSED && codes[1] == codes[0]);
     while (npending) CHECK(reply(GREEN_OK, "late") == GREEN_ECLOSED);
     CHECK(dropped == 3);
