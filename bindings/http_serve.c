@@ -17,7 +17,7 @@ static int serve_k(lua_State *L, int status, lua_KContext state);
 /* Nothing of the last turn is kept while it waits for the next. */
 static int await_head(lua_State *L, gr_state *S, grh_conn *c) {
   gr_stream *s = c->stream;
-  double now = gr_now();
+  double now = gr_hub_now(&S->hub);
   if (c->limit == 0 && s->in.len) c->limit = now + c->server->header;
   c->idle = !s->in.len;
   lua_settop(L, GRH_I_TRACE);
@@ -149,7 +149,7 @@ static int write_log(lua_State *L, grh_conn *c) {
   lua_getiuservalue(L, GRH_I_SERVER, GRH_V_LOG);
   lua_pushvalue(L, GRH_I_REQUEST);
   lua_pushvalue(L, GRH_I_RESPONSE);
-  lua_pushnumber(L, gr_now() - c->since);
+  lua_pushnumber(L, gr_hub_now(gr_stream_hub(c->stream)) - c->since);
   int status = lua_pcallk(L, 3, 0, GRH_I_TRACE, GRH_S_LOGGED, serve_k);
   return ended(status, GRH_S_DRAIN);
 }
@@ -321,7 +321,7 @@ int grh_serve(lua_State *L) {
   lua_toclose(L, GRH_I_CONN);
   gr_list_append(&sv->conns, &c->node);
   sv->count++;
-  c->limit = gr_now() + sv->header;
+  c->limit = gr_hub_now(&S->hub) + sv->header;
   if (S->scoped) {
     gr_push_scoped(L, S, GR_T_CONTEXT);
     lua_setiuservalue(L, GRH_I_CONN, GRH_V_CONTEXT);

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdio.h>
 
 #include "alloc.h"
 
@@ -13,6 +12,7 @@ void gr_greenlet_init(gr_greenlet *g) {
   gr_list_init(&g->joiners);
   g->L = NULL;
   g->slot = g->ended = 0;
+  g->held = g->doomed = false;
 }
 
 /* Its function and arguments are its user values until it starts.  A thousand
@@ -168,7 +168,7 @@ static bool is_exit(gr_state *S, lua_State *L) {
 
 /* Call the function and its `n` arguments on top of S->talk as the hub: it
  * may not block, so one thread serves all, by turns or nested. */
-static void talk(gr_state *S, gr_greenlet *g, int n) {
+void gr_talk(gr_state *S, gr_greenlet *g, int n) {
   gr_waiter *before = S->hub.current;
   bool passing = S->hub.passing;
   S->hub.current = NULL;
@@ -176,12 +176,10 @@ static void talk(gr_state *S, gr_greenlet *g, int n) {
   /* It may end others, which comes back here. */
   if (!lua_checkstack(S->L, LUA_MINSTACK)) {
     lua_pop(S->talk, n + 1);
-    fprintf(stderr, "greenlua: at the end of Greenlet-%u: not enough memory\n",
-            (unsigned)g->slot);
+    gr_complain(S, g, "not enough memory");
   } else if (lua_pcall(S->talk, n, 0, 0)) {
     const char *why = lua_tostring(S->talk, -1);
-    fprintf(stderr, "greenlua: at the end of Greenlet-%u: %s\n",
-            (unsigned)g->slot, why ? why : "(error object)");
+    gr_complain(S, g, why ? why : "(error object)");
     lua_pop(S->talk, 1);
   }
   S->hub.passing = passing;
@@ -215,7 +213,7 @@ static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
   if (status != LUA_OK) {
     bool exits = is_exit(S, from);
     w->flags |= exits ? GR_EXITED : GR_FAILED;
-    observed = exits || awaited(g);
+    observed = exits || awaited(g) || (g->held && gr_held_observes(S, g));
   }
   int n = status == LUA_OK ? lua_gettop(from) : 1;
   if (n > 1) {
@@ -239,12 +237,21 @@ static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
   }
   delist(S, g);
   if (w->flags & GR_LINKED || !observed) {
-    lua_rawgeti(T, GR_T_POLICY, GR_P_ON_END);
+    if (lua_rawgeti(T, GR_T_POLICY, GR_P_ON_END) == LUA_TNIL) {
+      lua_pop(T, 1); /* nobody has loaded the Lua half */
+      lua_pushcfunction(T, gr_report_plainly);
+    }
     lua_pushvalue(T, -2);
     lua_pushboolean(T, observed);
     lua_xmove(T, S->talk, 3);
-    talk(S, g, 2);
+    gr_talk(S, g, 2);
   }
+  if (g->doomed) {
+    g->doomed = false;
+    lua_pushnil(T);
+    lua_rawsetp(T, GR_T_ANCHOR, g);
+  }
+  if (g->held) gr_held_end(S, g);
   gr_wake_all(&S->hub, &g->joiners, GR_WOKEN);
   tell_drained(S); /* not before the links have been started */
   lua_pop(T, 1);
@@ -256,7 +263,7 @@ static void fail(gr_state *S, gr_greenlet *g, int status) {
     lua_pushcfunction(S->talk, keep_traceback);
     gr_push_greenlet(S->talk, S, g);
     lua_pushlightuserdata(S->talk, S);
-    talk(S, g, 2);
+    gr_talk(S, g, 2);
   }
   g->w.flags |= GR_CLOSING;
   int closed = lua_resetthread(co); /* may block */
@@ -308,6 +315,12 @@ void gr_greenlet_close(lua_State *L, gr_state *S, int arg) {
   lua_insert(L, -2);
   lua_rawsetp(L, -2, g);
   lua_pop(L, 1);
+  if (w->stack && w->what && w->what->in_place) {
+    g->doomed = true;
+    w->flags |= GR_PENDING;
+    if (w->state == GR_PARKED) gr_wake(&S->hub, w, GR_CLOSED);
+    return;
+  }
   if (w->state == GR_READY && w->status == GR_WOKEN && w->what &&
       w->what->give_back)
     w->what->give_back(L, w);

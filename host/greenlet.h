@@ -22,6 +22,27 @@ bool gr_take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g);
  * error that is then on top of it. */
 int gr_close_threads(lua_State *co);
 
+/* Something went wrong with what is called at the end of `g` (or NULL). */
+void gr_complain(gr_state *S, const gr_greenlet *g, const char *why);
+
+/* (greenlet): tell of its error, as the Lua half would. */
+int gr_report_plainly(lua_State *L);
+
+/* Call the function and its `n` arguments on top of S->talk as the hub.  It may
+ * not block, so one thread serves all, by turns or nested. `g`: of whose end it
+ * tells, for the report of an error. */
+void gr_talk(gr_state *S, gr_greenlet *g, int n);
+
+/* Of one that is held by the host (green_greenlet.c): is somebody there for its
+ * error?  And: it has ended. */
+bool gr_held_observes(gr_state *S, gr_greenlet *g);
+void gr_held_end(gr_state *S, gr_greenlet *g);
+
+/* The hub of the host is about to close (called twice: before and after the
+ * greenlets are closed).  host/green.c */
+void gr_shell_closing(lua_State *L, gr_state *S);
+void gr_shell_closed(lua_State *L, gr_state *S);
+
 /* gr_hub.resume */
 void gr_greenlet_resume(gr_hub *hub, gr_waiter *w);
 

@@ -271,7 +271,7 @@ static void limit(lingerer *l) {
   gr_hub *hub = gr_io_hub(&l->io);
   gr_alarm_clear(hub, &l->limit);
   /* Out of memory: then it waits for as long as the peer lives. */
-  (void)gr_alarm_set(hub, &l->limit, gr_now() + PATIENCE, true);
+  (void)gr_alarm_set(hub, &l->limit, gr_hub_now(hub) + PATIENCE, true);
 }
 
 static void on_lingering(struct ev_loop *loop, ev_io *w, int events) {

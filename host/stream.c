@@ -16,7 +16,8 @@ enum { STAMINA = 64 }; /* calls in a row before others have a turn */
 static _Thread_local gr_streams *of_thread;
 
 /* A program may end by exit(3) in the midst of things.  What it has sent by
- * then has been sent, as far as it knows. */
+ * then has been sent, as far as it knows.  Not where a host owns the state: its
+ * memory may be gone by then. */
 __attribute__((destructor)) static void flush_at_exit(void) {
   for (gr_streams *shared = of_thread; shared; shared = shared->next)
     if (shared->gathering) gr_stream_flush(shared->gathering);
@@ -46,8 +47,10 @@ int gr_streams_open(gr_hub *hub) {
   gr_list_init(&shared->open);
   gr_list_init(&shared->starved);
   gr_list_init(&shared->lingering);
-  shared->next = of_thread;
-  of_thread = shared;
+  if (hub->at_exit) {
+    shared->next = of_thread;
+    of_thread = shared;
+  }
   hub->streams = shared;
   hub->fini_streams = fini;
   return 0;
