@@ -30,6 +30,8 @@ static const char *no_such(int status) {
   switch (status) {
   case EAI_SERVICE:
     return "service not supported for socket type";
+  case EAI_ADDRFAMILY:
+    return "Address family for hostname not supported";
   case EAI_MEMORY:
     return "memory allocation failure";
   default:

@@ -31,12 +31,8 @@ static int await_child(lua_State *L, const gr_wait *what) {
   if (!c) return luaL_fileresult(L, 1, NULL);
   if (!gr_child_look(c) && !luaio_can_wait(L, S)) gr_child_join(c);
   if (gr_child_look(c)) return push_result(L, c);
-  double at = gr_child_watched(c)
-                  ? INFINITY
-                  : gr_hub_now(&S->hub) + GR_CHILD_EVERY_MS * 1e-3;
-  gr_greenlet *me = gr_can_block(L, S, at);
+  gr_greenlet *me = gr_can_block(L, S, INFINITY);
   gr_list_append(&c->waiters, &me->w.node);
-  gr_arm(&S->hub, at, false);
   return gr_park(L, S, what, true, (lua_KContext)what, child_k);
 }
 

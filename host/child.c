@@ -11,10 +11,13 @@
 
 extern char **environ;
 
+static const double EVERY = 0.01; /* seconds, to look if nothing tells */
+
 /* --- watching ----------------------------------------------------------- */
 
 static void stop_watching(gr_child *c) {
   int fd = c->watcher.fd;
+  if (c->hub) gr_alarm_clear(c->hub, &c->alarm);
   if (ev_is_active(&c->watcher)) {
     gr_hub_unwatch(c->hub);
     ev_io_stop(c->hub->loop, &c->watcher);
@@ -42,21 +45,37 @@ bool gr_child_look(gr_child *c) {
   return true;
 }
 
-static void on_end(struct ev_loop *loop, ev_io *watcher, int events) {
-  gr_child *c = gr_container(watcher, gr_child, watcher);
-  (void)loop, (void)events;
-  if (!gr_child_look(c)) return;
+static void tell(gr_child *c) {
   gr_wake_all(c->hub, &c->waiters, GR_WOKEN);
   if (!c->owned) free_child(c);
 }
 
-bool gr_child_watched(const gr_child *c) {
-  return ev_is_active(&c->watcher);
+static void on_end(struct ev_loop *loop, ev_io *watcher, int events) {
+  gr_child *c = gr_container(watcher, gr_child, watcher);
+  (void)loop, (void)events;
+  if (gr_child_look(c)) tell(c);
+}
+
+/* There is a place for it: its own, or the one that was reserved. */
+static void look_later(gr_child *c) {
+  gr_alarm_set(c->hub, &c->alarm, gr_hub_now(c->hub) + EVERY, true);
+}
+
+static void on_time(gr_hub *hub, gr_alarm *alarm) {
+  gr_child *c = gr_container(alarm, gr_child, alarm);
+  (void)hub;
+  if (gr_child_look(c))
+    tell(c);
+  else
+    look_later(c);
 }
 
 static void watch(gr_child *c) {
   int fd = (int)syscall(SYS_pidfd_open, c->pid, 0);
-  if (fd < 0) return;
+  if (fd < 0) {
+    look_later(c);
+    return;
+  }
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   ev_io_set(&c->watcher, fd, EV_READ);
   ev_io_start(c->hub->loop, &c->watcher);
@@ -76,20 +95,9 @@ static int spawn(pid_t *pid, const char *command, int fd, int as) {
   return err;
 }
 
-/* Those that nobody waits for and no loop tells of. */
-static void reap_others(gr_list *all) {
-  gr_node *next;
-  for (gr_node *n = all->next; n != all; n = next) {
-    gr_child *c = gr_container(n, gr_child, node);
-    next = n->next;
-    if (!c->owned && !gr_child_watched(c) && gr_child_look(c)) free_child(c);
-  }
-}
-
 gr_child *gr_child_spawn(gr_hub *hub, gr_list *all, const char *command, int fd,
                          int as) {
-  reap_others(all);
-  gr_child *c = gr_calloc(sizeof *c);
+  gr_child *c = gr_timers_reserve(&hub->timers) ? NULL : gr_calloc(sizeof *c);
   if (!c) {
     errno = ENOMEM;
     return NULL;
@@ -105,6 +113,7 @@ gr_child *gr_child_spawn(gr_hub *hub, gr_list *all, const char *command, int fd,
   gr_list_init(&c->waiters);
   gr_list_append(all, &c->node);
   ev_io_init(&c->watcher, on_end, -1, EV_READ);
+  gr_alarm_init(&c->alarm, on_time);
   watch(c);
   return c;
 }

@@ -4,8 +4,7 @@
  * takes SIGCHLD and nobody reaps what others have started.  Its owner may let
  * go of it while it runs: it is reaped when it ends, and leaves no zombie.
  *
- * Where the kernel has no such descriptors, whoever waits looks now and then
- * (gr_child_look).
+ * Where the kernel has no such descriptors, a timer looks now and then.
  */
 #ifndef GR_CHILD_H
 #define GR_CHILD_H
@@ -19,21 +18,17 @@ typedef struct gr_child {
   gr_list waiters; /* for its end; all are woken */
   gr_hub *hub;
   ev_io watcher;
+  gr_alarm alarm; /* in its place */
   pid_t pid;
   int status; /* as of waitpid(2), once it has ended */
   int error;  /* or why that is not known; 0 */
   bool ended, owned;
 } gr_child;
 
-enum { GR_CHILD_EVERY_MS = 10 }; /* to look, if nothing tells */
-
 /* Run `command` by the shell.  `fd` becomes its descriptor `as`; -1: it has all
  * of ours that pass on.  NULL and errno: it could not be started. */
 gr_child *gr_child_spawn(gr_hub *, gr_list *all, const char *command, int fd,
                          int as);
-
-/* Does the loop tell of its end?  If not, a wait needs a deadline. */
-bool gr_child_watched(const gr_child *);
 
 /* Has it ended? */
 bool gr_child_look(gr_child *);

@@ -154,6 +154,15 @@ void gr_coop_missed(gr_state *S) {
   if (++misses % PATIENCE == 0) gr_coop_give_way(S);
 }
 
+/* One that tries again for ever does not keep the others from running.  If they
+ * are struck meanwhile, it is once more. */
+bool gr_coop_fails(gr_state *S) {
+  if (!gr_call_failed(S)) return false;
+  gr_coop_missed(S);
+  if (!gr_call_failed(S)) gr_fail_call(S);
+  return true;
+}
+
 /* --- life --------------------------------------------------------------- */
 
 /* (state): its hub is open; (): it is about to be closed. */

@@ -4,7 +4,7 @@
  * A C module for Lua, or a library below it (libpq, say), that calls poll(2)
  * stops the whole thread: it knows of no hub.  But it finds poll by its name,
  * and the executable's own symbols come first.  So the command has functions
- * of these names (GR_LENT), and with the option they park the greenlet that
+ * of these names (coop.def), and with the option they park the greenlet that
  * runs where the real ones would wait.  Its C stack is set aside meanwhile, so
  * that the library notices nothing.
  *
@@ -14,26 +14,28 @@
  *
  * What parks:
  *
- *   poll select epoll_wait and kin   with a timeout that is not 0; with one of
- *                                    0 they give way now and then, so that who
- *                                    asks in a loop for what another greenlet
- *                                    has to do will see it done
- *   nanosleep usleep sleep …         and for no time at all they give way
- *   recv send connect accept …       where the descriptor is a blocking one;
- * its SO_RCVTIMEO and SO_SNDTIMEO count read readv write writev          the
- * same, for sockets and pipes; reading from terminals, eventfds and the like,
- * too getaddrinfo gethostbyname …      the real one runs on another thread
+ *   - poll, select, epoll_wait and kin, with a timeout that is not 0.  With one
+ *     of 0 they give way now and then, so that who asks in a loop for what
+ *     another greenlet has to do will see it done.
+ *   - nanosleep, usleep, sleep and clock_nanosleep; for no time at all they
+ *     give way.
+ *   - recv, send, connect, accept and kin on a blocking socket; SO_RCVTIMEO and
+ *     SO_SNDTIMEO count.
+ *   - read, readv, write and writev, the same on sockets and pipes; read and
+ *     readv on terminals, eventfds and the like, too.
+ *   - getaddrinfo, getnameinfo, gethostbyname and kin: the real one runs on
+ *     another thread.
  *
  * What does not, and stops the thread as ever:
  *
  *   - calls from other threads, from the hub itself (a rawlink, the loop, what
  *     libev and c-ares do), from a finalizer, or in the child of a fork;
  *   - calls that do not go by these names: system calls made directly, those
- *     inside of the C library (stdio, for one), other blocking functions
- * (flock, waitpid, sigwait, sem_wait …), libraries linked with -Bsymbolic or
- *     statically;
+ *     inside of the C library (stdio, for one), other functions that block
+ *     (flock, waitpid, sigwait, sem_wait), and those of libraries that are
+ *     linked statically with the C library or prelinked to it;
  *   - ppoll, pselect and epoll_pwait with a signal mask that differs from the
- *     thread's, clock_nanosleep on a clock that does not just go on;
+ *     thread's, and clock_nanosleep on a clock that does not just go on;
  *   - any of them when there is no C stack or memory left to park with.
  *
  * What differs from the real ones:
@@ -44,13 +46,13 @@
  *     library that holds a mutex while it waits, or shares what it works on
  *     between calls, was never made for that, as it was not for threads.  Give
  *     each greenlet a connection of its own, or a lock.
- *   - So does a finalizer, which may come in between: the garbage of one
- *     greenlet is collected while another waits.  It cannot park, so if what it
- *     does takes the connection that this one waits on, it gets the answer of
- *     that one.  (libpq does not; but LuaDBI's statements tell the server that
- *     they are gone.  Close them: what is closed has no more to do.)
- *   - Descriptors closed by close(2) end the wait as the kernel's poll would
- *     answer from then on (POLLNVAL); it would wait on itself.
+ *   - A finalizer may come in between: what one greenlet has dropped is
+ *     collected while another waits.  If it talks to the server by the
+ *     connection that this one waits on, it stops the thread, takes the answer
+ *     that this one waits for, and leaves it waiting.  LuaSQL's does not;
+ *     LuaDBI's statements do: close them before the connection goes on.
+ *   - close(2) ends the waits for the descriptor, and poll then says POLLNVAL;
+ *     the kernel's would wait on.
  *   - A greenlet that is ended by force in the midst of such a call (close, the
  *     end of the program) does not come back to it: what the library has
  *     allocated and not yet put anywhere is lost.  Kill it instead.
@@ -60,19 +62,20 @@
  * up: the wait that is struck ends, and until the C function that Lua has
  * called returns,
  *
- *   poll and select   say at once that all is ready, and poll adds POLLERR and
- *                     POLLHUP: a library then goes on to read or write, while
- *                     many take an error of poll's for one to be tried again
- *   recv send … connect accept
- *                     fail with ECONNABORTED, non-blocking ones as well: a peer
- *                     that is gone is what every library is prepared for, and
- *                     none goes on with a connection on which an answer is
- *                     still to come.  libpq marks it as bad.
- *   read and write    the same on sockets; elsewhere, ECANCELED
- *   sleeps            end early, and as if they had not
- *   getaddrinfo …     EAI_FAIL, NO_RECOVERY
- *   epoll_wait        waits on: loops on top of it take no error, and nothing
- *                     in vain.  The interrupt waits, too.
+ *   - poll and select say at once that all is ready, and poll adds POLLERR and
+ *     POLLHUP.  A library then goes on to read or write, while many take an
+ *     error of poll's for one to be tried again.
+ *   - recv, send, connect and kin fail with ECONNABORTED, on sockets that do
+ *     not block as well; so do read and write on sockets.  A peer that is gone
+ *     is what every library is prepared for, and none goes on with a connection
+ *     on which an answer is still to come: libpq marks it as bad.  The socket
+ *     itself is as it was.
+ *   - accept fails with ECANCELED, as who accepts goes on after ECONNABORTED;
+ *     waits for pipes and the like do, too.
+ *   - Sleeps end early, and as if they had not: many sleep on after EINTR.
+ *   - getaddrinfo and kin answer EAI_FAIL or NO_RECOVERY.
+ *   - epoll_wait waits on.  Loops on top of it take no error, and nothing in
+ *     vain; so there the interrupt waits, too.
  *
  * As soon as it has returned the interrupt is raised in its place.  If it does
  * not return but raises an error of its own, that error is what is seen, and
@@ -128,8 +131,10 @@ gr_coop_end gr_coop_nap(gr_state *S, const gr_wait *what, double at);
 bool gr_coop_can_park(gr_state *S, double at);
 
 /* Is the C function to fail?  Before anything is done for it. */
+bool gr_coop_fails(gr_state *S);
+
 static inline bool gr_coop_struck(gr_state *S) {
-  return S->hub.current->flags & GR_PENDING && gr_call_failed(S);
+  return S->hub.current->flags & GR_PENDING && gr_coop_fails(S);
 }
 
 /* Let those run who are ready, if that is possible here. */

@@ -6,11 +6,12 @@
 
 static void displace(struct gr_hooked *h, lua_State *co, lua_Hook hook,
                      int mask) {
-  if (h->L != co || lua_gethook(co) != hook) {
+  bool again = lua_gethook(co) == hook;
+  if (h->L != co || !again) {
     h->L = co;
-    h->hook = lua_gethook(co);
-    h->mask = lua_gethookmask(co);
-    h->count = lua_gethookcount(co);
+    h->hook = again ? NULL : lua_gethook(co); /* another has been in between */
+    h->mask = again ? 0 : lua_gethookmask(co);
+    h->count = again ? 0 : lua_gethookcount(co);
   }
   lua_sethook(co, hook, mask, 1);
 }

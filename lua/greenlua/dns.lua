@@ -13,7 +13,8 @@
 --
 -- * `GREENLUA_RESOLVER`: `ares` (what is said above) or `thread`, where the C
 --   library's getaddrinfo is called on a thread of a small pool: for names that
---   only it can find (mDNS, LDAP …). `resolve` asks name servers in any case.
+--   only it can find (mDNS, LDAP …). `resolve` asks name servers in any case. A
+--   thread cannot be stopped, so the program's end waits for those that ask.
 -- * `GREENLUA_RESOLV_CONF`, `GREENLUA_HOSTS`: other files in place of
 --   `/etc/resolv.conf` and `/etc/hosts`; for containers, and for tests.
 --

@@ -182,8 +182,21 @@ local function add_originals_of(originals, change)
   end
 end
 
+-- Those to come are of now, if the module has been loaded already.
+local function each_change(changes)
+  local all = table.move(changes, 1, #changes, 1, {})
+  for _, later in ipairs(changes.later) do
+    local loaded = package.loaded[later[1]]
+    if type(loaded) == "table" then
+      all[#all + 1] = { module = later[1], name = later[2], table = loaded }
+    end
+  end
+  return all
+end
+
 local function captured(changes)
   local originals, homes, skipped = {}, {}, {}
+  changes = each_change(changes)
   for i = #changes, 1, -1 do -- a field of "socket" is of "socket.core", too
     local change = changes[i]
     add_originals_of(originals, change)

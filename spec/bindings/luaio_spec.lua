@@ -24,29 +24,21 @@ local function fifo()
   return path
 end
 
--- How many descriptors of ours watch a child.
-local function watched()
-  local n = 0
-  for name in lfs.dir "/proc/self/fd" do
-    local target = lfs.symlinkattributes("/proc/self/fd/" .. name, "target")
-    if target and target:find "pidfd" then n = n + 1 end
-  end
-  return n
+-- How many children there are of this process, those included that have ended and not
+-- been reaped.
+local function children()
+  local file <close> = assert(io.open "/proc/thread-self/children")
+  return select(2, file:read "a":gsub("%d+", ""))
 end
 
--- How many children of ours have ended and not been reaped.
-local function zombies()
-  local function state(pid)
-    local file <close> = io.open("/proc/" .. pid .. "/stat")
-    return (file and file:read "a" or ""):match "^(%d+).*%) (%a) (%d+)"
+local function await_children(pred)
+  for _ = 1, 3000 do
+    if pred(children()) then return end
+    green.sleep(0.001)
   end
-  local me, n = state "self", 0
-  for pid in lfs.dir "/proc" do
-    local _, how, parent = state(pid)
-    if how == "Z" and parent == me then n = n + 1 end
-  end
-  return n
 end
+
+local function none(n) return n == 0 end
 
 -- A command that goes on until the gate is opened, and a file that is one end of
 -- a pipe to it. `gate` can be written without waiting.
@@ -66,11 +58,10 @@ end
 local function free(self)
   open_gate(self)
   if self.file and io.type(self.file) == "file" then close(self.file) end
-  for _ = 1, 2000 do
-    if watched() == 0 then break end
-    self.gate:write("\n"):flush() -- one for each that waits
-    green.sleep(0.001)
-  end
+  await_children(function(n)
+    if n > 0 then self.gate:write("\n"):flush() end -- one for each that waits
+    return n == 0
+  end)
   self.gate:close()
   os.remove(self.path)
 end
@@ -133,27 +124,20 @@ describe("greenlua.core.luaio", function()
           assert.same({ nil, "exit", i }, { execute(c.command .. "; exit " .. i) })
         end)
       end
-      while watched() < 20 do green.sleep(0) end
-      for _ = 1, 2000 do
-        if watched() == 0 then break end
-        c.gate:write("\n"):flush()
-        green.sleep(0.001)
-      end
-      group:join(nil, true)
+      await_children(function(n) return n == 20 end)
+      assert.equal(20, children())
       free(c)
+      group:join(nil, true)
     end)
 
     it("leaves a command alone whose wait is over, and no zombie", function()
       local c, path = child "read x <GATE; echo done >OUT", os.tmpname()
       assert.is_false((green.within(0.005, execute, (c.command:gsub("OUT", path)))))
       open_gate(c)
-      for _ = 1, 2000 do
-        if watched() == 0 then break end
-        green.sleep(0.001)
-      end
+      await_children(none)
       local file <close> = assert(io.open(path))
       assert.equal("done", file:read())
-      assert.equal(0, zombies())
+      assert.equal(0, children())
       os.remove(path)
       free(c)
     end)
@@ -235,10 +219,7 @@ describe("greenlua.core.luaio", function()
     end
     for _ = 1, 3 do collectgarbage() end
     assert.is_true(ended[1])
-    for _ = 1, 2000 do
-      if watched() == 0 then break end
-      green.sleep(0.001)
-    end
+    await_children(none)
   end)
 
   it("iterates over lines that come one by one", function()

@@ -231,6 +231,14 @@ library	socket	library.connect (its upvalue 'socket')
       prints("true\n", monkey .. "print(#monkey.patch_all { strict = true } == 0)")
     end)
 
+    it("of modules that are patched when they are loaded, too", function()
+      prints("library\tsystem.sleep\tlibrary.sleep\n", [[
+        package.loaded.library = { sleep = require "system".sleep }
+      ]] .. monkey .. [[
+        local f = monkey.patch_time()[1]
+        print(f.module, f.original, f.where)]])
+    end)
+
     it("but not what does no harm", function()
       prints("0\n", [[
         local socket = require "socket"
@@ -275,20 +283,23 @@ library	socket	library.connect (its upvalue 'socket')
           turns = 0
           return n > 0
         end
+        io.stderr:write "reading\n"
         local line = io.read()
         io.stderr:write(line, " ", tostring(seen()), "\n")
         os.execute "sleep 0.02"
-        io.stderr:write(tostring(seen()), "\n")
+        io.stderr:write(tostring(seen()), "\nprinting\n")
         print(("x"):rep(200000))
         io.stderr:write(tostring(seen()), "\n")
       ]]
       file:close()
+      -- What the program waits for comes 20 ms after it has said that it does.
+      local await = ("while ! grep -qs %%s %s.err; do sleep 0.01; done; sleep 0.02;"):format(path)
       local pipe <close> = assert(io.popen(
-        ("{ sleep 0.03; echo line; } | timeout 20 env -u LD_PRELOAD %s --monkey %s 2>%s.err " ..
-        "| { sleep 0.1; cat; }"):format(support.greenlua, path, path)))
+        ("{ %s echo line; } | timeout 20 env -u LD_PRELOAD %s --monkey %s 2>%s.err | { %s cat; }")
+        :format(await:format "reading", support.greenlua, path, path, await:format "printing")))
       assert.equal(("x"):rep(200000) .. "\n", pipe:read "a")
       local err <close> = assert(io.open(path .. ".err"))
-      assert.equal("line true\ntrue\ntrue\n", err:read "a")
+      assert.equal("reading\nline true\ntrue\nprinting\ntrue\n", err:read "a")
       os.remove(path)
       os.remove(path .. ".err")
     end)

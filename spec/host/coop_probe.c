@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -529,6 +530,22 @@ static int l_insist(lua_State *L) {
   }
 }
 
+/* persist(fd, f): the same, until f says so, whatever the error is. */
+static int l_persist(lua_State *L) {
+  char own[100];
+  bool enough;
+  do {
+    struct pollfd p = {.fd = fd_of(L), .events = POLLIN};
+    poll(&p, 1, -1);
+    ssize_t n = recv(fd_of(L), own, sizeof own, 0);
+    lua_pushvalue(L, 2);
+    lua_call(L, 0, 1);
+    enough = n >= 0 || lua_toboolean(L, -1);
+    lua_pop(L, 1);
+  } while (!enough);
+  return 0;
+}
+
 /* Wait, then raise. */
 static int l_wait_and_raise(lua_State *L) {
   struct pollfd p = {.fd = fd_of(L), .events = POLLIN};
@@ -621,6 +638,7 @@ static const luaL_Reg funcs[] = {{"pipe", l_pipe},
                                  {"gethostbyname_r", l_gethostbyname_r},
                                  {"gethostbyaddr", l_gethostbyaddr},
                                  {"insist", l_insist},
+                                 {"persist", l_persist},
                                  {"wait_and_raise", l_wait_and_raise},
                                  {"wait_and_call", l_wait_and_call},
                                  {"thread", l_thread},

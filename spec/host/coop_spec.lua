@@ -2,6 +2,7 @@
 -- (spec/host/coop_probe.c). What a call waits for is done by a greenlet of the
 -- same thread, so whoever stops the thread is never answered.
 
+local core = require "greenlua.core"
 local support = require "spec.support"
 
 local prelude = [[
@@ -466,6 +467,37 @@ describe("--coop-libc", function()
   }
 end)
 
+if core.fail_allocation(0) ~= -1 then -- a testing build
+  describe("--coop-libc without memory", function()
+    it("waits as ever", function()
+      local code, _, err = support.run({ "--coop-libc", "-" }, prelude .. [[
+        local core = require "greenlua.core"
+        local a, b = c.pair()
+        local _ <close> = closing(a, b)
+        local function poll() return c.poll({ a, c.IN, b, c.IN }, 1) end
+        local function select() return c.select({ a, b }, {}, 0.001) end
+        local function resolve() return (c.getaddrinfo "localhost") end
+        local function name() return (c.gethostbyname "localhost") end
+        local expect = { [poll] = 0, [select] = 0, [resolve] = 1, [name] = "localhost" }
+        for f, expected in pairs(expect) do
+          local n, left = 0, nil
+          repeat
+            n = n + 1
+            core.fail_allocation(n)
+            local ok, result = pcall(f)
+            left = core.fail_allocation(0)
+            if ok and f ~= resolve then eq({ expected }, result) end
+            if not ok then eq({ true }, tostring(result):find "memory" ~= nil) end
+          until left > 0
+        end
+      end
+      body()]])
+      assert.equal("", err)
+      assert.equal(0, code)
+    end)
+  end)
+end
+
 describe("an interrupt under --coop-libc", function()
   local waits = [[
     local path = os.tmpname()
@@ -574,6 +606,16 @@ describe("an interrupt under --coop-libc", function()
       g:kill("struck")
       g:get()
       eq({ nil, n = 1 }, why)]] },
+    { "does not let a library that never gives up keep the others from running", [[
+      local a, b = c.pair()
+      local _ <close> = closing(a, b)
+      local turns = 0
+      local g = green.spawn(function() c.persist(a, function() return turns >= 3 end) end)
+      green.sleep(0) green.sleep(0)
+      g:kill("struck", 0)
+      for _ = 1, 3 do green.sleep(0) turns = turns + 1 end
+      g:join()
+      eq({ "struck" }, g.exception)]] },
     { "comes after an error that the library raises", [[
       local a, b = c.pair()
       local _ <close> = closing(a, b)

@@ -105,7 +105,7 @@ describe("greenlua.ssl", function()
     end)
 
     it("renegotiates when it is to write", function()
-      renegotiate(function(conn, peer, again)
+      renegotiate(function(conn, peer)
         conn:send "first\n"
         peer:await "first\n"
         peer.input:write "r\n"
