@@ -359,6 +359,12 @@ static int report(lua_State *L) {
   return 1;
 }
 
+/* stop_host() -> has the host been told of the end? */
+static int stop_host(lua_State *L) {
+  lua_pushboolean(L, gr_stop_host(gr_state_of(L)));
+  return 1;
+}
+
 static int is_greenlet(lua_State *L) {
   lua_pushboolean(L, gr_to_greenlet(L, 1) != NULL);
   return 1;
@@ -394,6 +400,7 @@ int luaopen_greenlua_core(lua_State *L) {
                                    {"stacks", stacks},
                                    {"now", l_gettime},
                                    {"report", report},
+                                   {"stop_host", stop_host},
                                    {"is_greenlet", is_greenlet},
                                    {"fail_allocation", fail_allocation},
                                    {NULL, NULL}};

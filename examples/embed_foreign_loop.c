@@ -23,7 +23,7 @@ static const char script[] =
     "for _, word in ipairs { 'any', 'loop', 'will', 'do' } do\n"
     "  green.sleep(0.01)\n"
     "  left:send(word .. '\\n')\n"
-    "  print(left:receive())\n"
+    "  print((left:receive()))\n"
     "end\n"
     "left:close()\n";
 

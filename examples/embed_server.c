@@ -26,6 +26,7 @@ typedef struct connection {
   green_greenlet *handler; /* at work on a line, or NULL */
   char line[1000];
   size_t length;
+  struct connection *next, **link; /* among all */
 } connection;
 
 static void serve_line(connection *c);
@@ -34,10 +35,13 @@ static void serve_line(connection *c);
  */
 
 static struct ev_loop *loop;
+static connection *all;
 
 static void close_connection(connection *c) {
   ev_io_stop(loop, &c->readable);
   close(c->readable.fd);
+  *c->link = c->next;
+  if (c->next) c->next->link = c->link;
   free(c);
 }
 
@@ -122,6 +126,10 @@ static void on_connection(struct ev_loop *l, ev_io *w, int events) {
     return;
   }
   c->hub = w->data;
+  c->next = all;
+  c->link = &all;
+  if (all) all->link = &c->next;
+  all = c;
   ev_io_init(&c->readable, on_readable, fd, EV_READ);
   c->readable.data = c;
   ev_io_start(loop, &c->readable);
@@ -180,7 +188,8 @@ int main(int argc, char **argv) {
     code = EXIT_SUCCESS;
   }
   if (fd >= 0) close(fd);
-  green_free(hub); /* `answer` is called for every handler at work */
+  green_free(hub); /* `answer` closes those with a handler at work */
+  while (all) close_connection(all);
   ev_loop_destroy(loop);
   return code;
 }

@@ -10,7 +10,7 @@ local bell = green.Event()
 function commands.echo(text) return text end
 
 function commands.sleep(seconds)
-  green.sleep(tonumber(seconds))
+  green.sleep(assert(tonumber(seconds), "a number of seconds expected"))
   return "slept for " .. seconds .. " s"
 end
 

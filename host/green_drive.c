@@ -71,6 +71,11 @@ int green_stop(green_hub *hub) {
   return code;
 }
 
+bool gr_stop_host(gr_state *S) {
+  green_hub *hub = S->shell;
+  return hub && hub->open && green_stop(hub) == GREEN_OK;
+}
+
 /* --- step by step --------------------------------------------------------- */
 
 int green_step(green_hub *hub, int64_t budget) {

@@ -345,8 +345,9 @@ int green_poll(lua_State *L, int fd, int events, double timeout) {
 int green_work(lua_State *L, void (*work)(void *), void *arg, double timeout,
                void (*drop)(void *)) {
   void *result;
-  green_wait *w = green_wait_new(L, "thread", drop);
-  int code = w ? green_done_by_work(w, work, arg) : green_can_block(L);
+  int code = green_can_block(L);
+  green_wait *w = code ? NULL : green_wait_new(L, "thread", drop);
+  if (w) code = green_done_by_work(w, work, arg);
   if (w && code == GREEN_OK) return green_park(L, w, timeout, &result);
   green_wait_free(w);
   if (drop) drop(arg);

@@ -41,7 +41,6 @@
 #ifndef GREENLUA_H
 #define GREENLUA_H
 
-#include <lua.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -53,6 +52,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#include <lua.h>
 
 #define GREEN_VERSION "0.1.0"
 

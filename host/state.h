@@ -283,6 +283,10 @@ int gr_push_values(lua_State *L, int arg);
  * the host takes no reports, and nothing has been done. */
 bool gr_report_to_host(gr_state *S, const char *text);
 
+/* The program has come to its end: tell the host, which owns the process.
+ * false: there is none, and it is ours to end. */
+bool gr_stop_host(gr_state *S);
+
 /* Push the name of greenlet `arg`: what the program calls it, or its class and
  * its number. */
 void gr_push_name(lua_State *L, gr_state *S, int arg);

@@ -56,7 +56,7 @@ local homes = {
   Channel = "queue", select_ops = "queue",
   Semaphore = "lock", RLock = "lock", Condition = "lock",
   Group = "pool", Pool = "pool", Local = "local",
-  Actor = "actor", Supervisor = "supervisor",
+  Actor = "actor", Supervisor = "supervisor", reload = "reload",
 }
 local modules = {
   actor = true, context = true, dns = true, event = true, ["local"] = true,

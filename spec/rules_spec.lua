@@ -66,7 +66,7 @@ describe("the layers", function()
     local ring = { "address", "alloc", "buffer", "channel", "child", "coop_real", "file",
       "filter", "hosts", "hub", "io", "list", "lookup", "loop", "message", "nameinfo",
       "output", "pass", "post", "query", "resolvconf", "resolver", "sendfile", "stack", "step",
-      "stream", "threadpool", "timer", "watch" }
+      "stream", "threadpool", "timer", "watch", "watchdog" }
     local offences = {}
     local function follow(path, via, seen)
       if seen[path] then return end
@@ -127,8 +127,15 @@ describe("the layers", function()
   end)
 
   -- A host may have a clock of its own.
-  it("deadlines in bindings/ are of the hub's clock", function()
+  it("deadlines are of the hub's clock", function()
     local offences = {}
+    for _, path in ipairs(files("host", "%.c$")) do
+      for call in read(path):gmatch "gr_alarm_set(%b())" do
+        if call:find "gr_now" then
+          offences[#offences + 1] = path .. " sets an alarm by gr_now (see gr_hub_now)"
+        end
+      end
+    end
     for _, path in ipairs(files("bindings", "%.[ch]$")) do
       if path ~= "bindings/records.c" and path ~= "bindings/dns.c" -- ages of answers
         and read(path):find "%f[%w]gr_now%(" then

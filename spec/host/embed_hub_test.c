@@ -318,6 +318,20 @@ static void is_stopped_from_another_thread(void) {
   green_free(hub);
 }
 
+static void is_stopped_by_a_script_that_shuts_down(void) {
+  green_hub *hub = embed_open(green_defaults());
+  embed_go(hub, "local c <close> = setmetatable({}, {__close = function() "
+                "closed = true end}) require 'greenlua'.sleep(100)");
+  green_greenlet *g =
+      embed_spawn(hub, "require 'greenlua'.shutdown(3)", 0, NULL);
+  CHECK(green_run(hub) == GREEN_ESTOPPED);
+  CHECK(embed_status(g) == GREEN_EKILLED);
+  CHECK_TEXT(embed_get(hub, "closed"), "true");
+  CHECK(green_run(hub) == GREEN_OK);
+  green_release(g);
+  green_free(hub);
+}
+
 static void lets_main_block_on_its_own_loop(void) {
   green_hub *hub = embed_open(green_defaults());
   embed_go(hub, "x = 1");
@@ -343,6 +357,9 @@ static void runs_inside_a_loop_of_the_hosts(void) {
   ev_unref(c.loop);
   CHECK_TEXT(embed_get(hub, "done"), "true");
   CHECK(!embed_do(hub, "require 'greenlua'.sleep(1)"));
+  embed_go(hub, "stepped = true");
+  CHECK(green_step(hub, INT64_MAX) == GREEN_OK); /* may be mixed with it */
+  CHECK_TEXT(embed_get(hub, "stepped"), "true");
   embed_go(hub, "require 'greenlua'.sleep(0.001) again = true");
   CHECK(green_run(hub) == GREEN_OK);
   CHECK_TEXT(embed_get(hub, "again"), "true");
@@ -596,6 +613,7 @@ int main(void) {
   makes_no_system_call_when_idle();
   tells_how_a_run_ended();
   is_stopped_from_another_thread();
+  is_stopped_by_a_script_that_shuts_down();
   lets_main_block_on_its_own_loop();
   runs_inside_a_loop_of_the_hosts();
   heeds_a_break_of_the_hosts_loop();

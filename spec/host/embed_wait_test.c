@@ -3,6 +3,7 @@
 
 #include <ev.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -441,9 +442,15 @@ static void is_completed_by_other_threads(void) {
   join_threads();
 }
 
-static void work_slowly(void *arg) {
-  usleep((useconds_t)(*(int *)arg));
+static sem_t gate; /* for those that have begun */
+
+static void work_gated(void *arg) {
+  while (sem_wait(&gate)) continue;
   *(int *)arg = 77;
+}
+
+static void open_gate(int n) {
+  while (n--) sem_post(&gate);
 }
 
 static void drop_int(void *arg) {
@@ -452,39 +459,57 @@ static void drop_int(void *arg) {
   dropped++;
 }
 
-/* work(microseconds [, timeout]) */
 static int work(lua_State *L) {
   int *arg = malloc(sizeof *arg);
-  *arg = (int)luaL_checkinteger(L, 1);
-  int code =
-      green_work(L, work_slowly, arg, luaL_optnumber(L, 2, -1), drop_int);
+  *arg = 0;
+  int code = green_work(L, work_gated, arg, luaL_optnumber(L, 1, -1), drop_int);
   if (code) return green_throw(L, code);
   lua_pushinteger(L, *arg);
   free(arg);
   return 1;
 }
 
+static int kill_it(green_greenlet *g, void *ud) {
+  (void)ud;
+  return green_kill(g, "too late");
+}
+
+enum { WORKERS = 20 }; /* more than there are threads */
+
 static void runs_what_blocks_on_threads(void) {
   green_hub *hub = open_hub(green_defaults());
   lua_register(green_lua(hub), "work", work);
-  CHECK(embed_do(hub, "n, late = 0, 0"));
-  for (int i = 0; i < 20; i++)
-    embed_go(hub, "if work(200) == 77 then n = n + 1 end");
+  CHECK(!sem_init(&gate, 0, 0) && embed_do(hub, "n, late = 0, 0"));
+  for (int i = 0; i < WORKERS; i++)
+    embed_go(hub, "if work() == 77 then n = n + 1 end");
+  open_gate(WORKERS);
   CHECK(green_run(hub) == GREEN_OK);
   CHECK_TEXT(embed_get(hub, "n"), "20");
-  for (int i = 0; i < 20; i++) /* more than there are threads */
-    embed_go(hub, "local ok, why = pcall(work, 3000, 0.0001) "
-                  "if why:find 'timeout' then late = late + 1 end");
-  CHECK(green_run(hub) == GREEN_OK);
-  CHECK_TEXT(embed_get(hub, "late"), "20");
-  for (int i = 0; i < 20; i++) embed_go(hub, "work(1000)");
+
+  for (int i = 0; i < WORKERS; i++)
+    embed_go(hub, "local ok, why = pcall(work, 1000) "
+                  "if why == 'too late' then late = late + 1 end");
   step(hub);
-  CHECK(dropped <= 20);
-  CHECK(!embed_do(hub, "setmetatable({}, {__gc = function() ok, why = "
-                       "pcall(work, 1) end}) collectgarbage() error()"));
+  CHECK(green_each(hub, kill_it, NULL) == 0);
+  step(hub);
+  CHECK_TEXT(embed_get(hub, "late"), "20");
+  CHECK(dropped >= WORKERS - 8); /* who had not begun */
+  open_gate(WORKERS);
+  while (dropped < WORKERS) green_step(hub, INT64_MAX);
+  while (!sem_trywait(&gate)) continue;
+
+  embed_go(hub, "setmetatable({}, {__gc = function() ok, why = pcall(work) "
+                "end}) collectgarbage()");
+  step(hub);
   CHECK(strstr(embed_get(hub, "why"), "cannot block here"));
+  CHECK(dropped == WORKERS + 1);
+
+  for (int i = 0; i < WORKERS; i++) embed_go(hub, "work()");
+  step(hub);
+  open_gate(WORKERS);
   green_free(hub);
-  CHECK(dropped == 41);
+  CHECK(dropped == 2 * WORKERS + 1);
+  sem_destroy(&gate);
 }
 
 int main(void) {

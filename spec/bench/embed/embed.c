@@ -2,7 +2,8 @@
  *
  *     build/release/bench/embed [frames]
  *
- * prints `metric value unit` lines.  `step_idle` is green_step with nothing to
+ * prints `metric value unit` lines.  `open_close` is a hub with its Lua state.
+ * `step_idle` is green_step with nothing to
  * do.  `lua_switch` is two greenlets that give way to each other, `c_switch`
  * the same of two C functions; `lua_wake` two that park by turns and wake each
  * other by semaphores, `c_wake` and `c_wake_k` two C functions that do so by
@@ -144,7 +145,14 @@ static void frames(int n) {
   green_free(hub);
 }
 
+static void open_and_close(int n) {
+  double t = now();
+  for (int i = 0; i < n; i++) green_free(open_hub(green_defaults()));
+  printf("open_close %.0f us\n", (now() - t) / n * 1e6);
+}
+
 int main(int argc, char **argv) {
+  open_and_close(200);
   green_config c = green_defaults();
   idle("step_idle", c, 0);
   idle("step_idle_sleepers", c, 1000);
