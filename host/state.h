@@ -41,6 +41,7 @@ typedef struct gr_greenlet {
   uint32_t held : 1;   /* the host has a handle of it */
   uint32_t doomed : 1; /* to be closed as soon as C has let go */
   uint32_t ended;      /* the order of its end; before it starts: arguments */
+  struct gr_account *account; /* limit.h; kept by GR_T_ACCOUNT; or NULL */
 } gr_greenlet;
 
 /* gr_waiter.flags besides the hub's */
@@ -66,7 +67,8 @@ enum {
   GR_T_CONTEXT,  /* slot -> what its children start with */
   GR_T_LOCALS,   /* slot -> what is its alone */
   GR_T_HELD,     /* handle of the host -> greenlet, and its address -> handle */
-  GR_T_END = GR_T_HELD
+  GR_T_ACCOUNT,  /* greenlet -> the account of time that it draws on (weak) */
+  GR_T_END = GR_T_ACCOUNT
 };
 
 /* Places in GR_T_POLICY. */
@@ -89,10 +91,11 @@ typedef struct gr_state {
   uint32_t nspare; /* coroutines in GR_T_SPARE */
   uint32_t living; /* greenlets, main not counted */
   uint32_t ended;
-  bool closing;            /* nobody may wait any more */
-  bool scoped;             /* GR_T_CONTEXT or GR_T_LOCALS has been used */
-  gr_list expired;         /* timeouts that are still to be raised */
-  struct green_hub *shell; /* what the host knows of it, or NULL */
+  bool closing;             /* nobody may wait any more */
+  bool scoped;              /* GR_T_CONTEXT or GR_T_LOCALS has been used */
+  gr_list expired;          /* timeouts that are still to be raised */
+  struct green_hub *shell;  /* what the host knows of it, or NULL */
+  struct gr_limits *limits; /* of time; NULL: there are none */
   volatile sig_atomic_t interrupted; /* main is to raise "interrupted!" */
   struct gr_hooked {                 /* a hook displaced by one of later.c */
     lua_State *L;
