@@ -264,6 +264,10 @@ static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
 
 static void fail(gr_state *S, gr_greenlet *g, int status) {
   lua_State *co = g->L;
+  if (S->limits && gr_limit_spent(S)) {
+    if (status != LUA_YIELD) lua_pop(co, 1);
+    gr_limit_explain(S, co);
+  }
   if (!is_exit(S, co)) {
     lua_pushcfunction(S->talk, keep_traceback);
     gr_push_greenlet(S->talk, S, g);
@@ -271,8 +275,17 @@ static void fail(gr_state *S, gr_greenlet *g, int status) {
     gr_talk(S, g, 2);
   }
   g->w.flags |= GR_CLOSING;
+  if (gr_limit_left(S, co)) {
+    finish(S, g, co, status);
+    return;
+  }
   int closed = lua_resetthread(co); /* may block */
-  if (closed != LUA_OK) status = closed;
+  if (S->limits && gr_limit_spent(S)) {
+    lua_settop(co, 0);
+    gr_limit_explain(S, co);
+  } else if (closed != LUA_OK) {
+    status = closed;
+  }
   finish(S, g, co, status);
 }
 
@@ -287,14 +300,15 @@ int gr_close_threads(gr_state *S, lua_State *co) {
   lua_State *inner = lua_status(co) == LUA_OK ? gr_resumee(co) : NULL;
   if (inner) gr_close_threads(S, inner);
   lua_State *before = gr_enter_coroutine(S, co);
-  int status = lua_resetthread(co);
+  int status = gr_limit_left(S, co) ? LUA_OK : lua_resetthread(co);
   gr_enter_coroutine(S, before);
   return status;
 }
 
 static void close_now(gr_state *S, gr_greenlet *g) {
   lua_State *co = g->L;
-  int status = gr_close_threads(S, co);
+  int status = LUA_OK;
+  if (g->w.what != &gr_wait_slice_in_place) status = gr_close_threads(S, co);
   if (status == LUA_OK) lua_settop(co, 0);
   lua_rawgetp(S->L, GR_T_ANCHOR, g);
   lua_xmove(S->L, co, 1);
@@ -383,11 +397,12 @@ void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {
   prefetch_next(hub);
   status = lua_resume(co, NULL, n, &nres);
   while (status == LUA_YIELD && w->state == GR_RUNNING) {
+    if (S->limits && gr_limit_spent(S)) break;
     lua_pop(co, nres);
     gr_raise_later(S, co, stray);
     status = lua_resume(co, NULL, 0, &nres);
   }
-  if (status == LUA_YIELD) return;
+  if (status == LUA_YIELD && w->state != GR_RUNNING) return;
   if (status == LUA_OK)
     finish(S, g, co, status);
   else

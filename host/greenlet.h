@@ -14,6 +14,10 @@ void gr_greenlet_init(gr_greenlet *g);
 void gr_inherit(lua_State *L, gr_state *S, uint32_t slot);
 void gr_forget(gr_state *S, uint32_t slot);
 
+/* The running greenlet is ready again, behind all others; `what` may be NULL.
+ */
+void gr_line_up(gr_hub *hub, const gr_wait *what);
+
 /* Push the oldest interrupt that waits for `g`; false if there is none. */
 bool gr_take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g);
 

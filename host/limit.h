@@ -46,6 +46,7 @@ typedef struct gr_limits {
   gr_account *running;  /* charged at the next switch, or NULL */
   int64_t since;        /* the thread's CPU time when that began */
   unsigned overrun;     /* the run that is to give way */
+  lua_State *left;      /* by an error that was raised in the hook */
   uint64_t preemptions; /* so far */
 } gr_limits;
 
@@ -75,6 +76,27 @@ gr_account *gr_account_of(gr_state *S, const gr_greenlet *g);
 
 /* It has a coroutine now. */
 void gr_limit_begun(gr_state *S, gr_greenlet *g);
+
+/* The budget of the running greenlet is used up. */
+bool gr_limit_spent(gr_state *S);
+
+/* Let `L` meet that at its next instruction. */
+void gr_limit_stop(lua_State *L);
+
+/* Is there something that it is still to meet? */
+bool gr_limit_hooked(lua_State *L);
+
+/* Push the words for it. */
+void gr_limit_explain(gr_state *S, lua_State *co);
+
+/* Was it left in a hook?  Then its pending variables must not be closed: what
+ * they call could not be stopped. */
+static inline bool gr_limit_left(const gr_state *S, const lua_State *co) {
+  return S->limits && S->limits->left == co;
+}
+
+/* What one waits for that gives way: as a coroutine; on its C stack. */
+extern const gr_wait gr_wait_slice, gr_wait_slice_in_place;
 
 /* Let `co` be known as what runs on this C stack; what was, before (NULL: the
  * greenlet's own). */

@@ -15,12 +15,37 @@ lua_State *gr_enter_coroutine(gr_state *S, lua_State *co) {
   return before;
 }
 
+static int reset(gr_state *S, lua_State *co) {
+  if (gr_limit_left(S, co)) return LUA_ERRRUN;
+  lua_State *before = gr_enter_coroutine(S, co);
+  int status = lua_resetthread(co);
+  gr_enter_coroutine(S, before);
+  return status;
+}
+
+/* Once the time is used up nobody goes on, here or there. */
 static int resume(lua_State *co, lua_State *from, gr_state *S, int nargs,
                   int *n) {
   lua_State *before = gr_enter_coroutine(S, co);
   int status = lua_resume(co, from, nargs, n);
   gr_enter_coroutine(S, before);
-  return status;
+  if (!S->limits || !gr_limit_spent(S)) return status;
+  if (status == LUA_YIELD) reset(S, co);
+  gr_limit_stop(from);
+  lua_settop(from, 0);
+  gr_limit_explain(S, from);
+  return lua_error(from);
+}
+
+/* Of a greenlet that waits for its turn; its own way out is by the hub. */
+static bool gives_way(gr_state *S, lua_State *co) {
+  gr_node *ready = &S->hub.ready;
+  if (lua_status(co) != LUA_YIELD || !gr_limit_hooked(co)) return false;
+  for (gr_node *n = ready->next; n != ready; n = n->next) {
+    gr_greenlet *g = gr_container(n, gr_greenlet, w.node);
+    if (g->L == co) return g->w.what == &gr_wait_slice;
+  }
+  return false;
 }
 
 /* The arguments lie on top of L.  How many results lie there then, or -1: an
@@ -29,6 +54,10 @@ static int pass(lua_State *L, lua_State *co, gr_state *S, int nargs) {
   int n, status;
   if (!lua_checkstack(co, nargs)) {
     lua_pushliteral(L, "too many arguments to resume");
+    return -1;
+  }
+  if (gives_way(S, co)) {
+    lua_pushliteral(L, "cannot resume a greenlet: it gives way to others");
     return -1;
   }
   lua_xmove(L, co, nargs);
@@ -59,13 +88,6 @@ static int co_resume(lua_State *L) {
   lua_pushboolean(L, n >= 0);
   lua_insert(L, n < 0 ? -2 : -(n + 1));
   return n < 0 ? 2 : n + 1;
-}
-
-static int reset(gr_state *S, lua_State *co) {
-  lua_State *before = gr_enter_coroutine(S, co);
-  int status = lua_resetthread(co);
-  gr_enter_coroutine(S, before);
-  return status;
 }
 
 /* Of one that has failed the variables are closed, and the error says where it

@@ -71,23 +71,41 @@ static gr_account *current_account(gr_state *S) {
   return gr_account_of(S, (gr_greenlet *)(void *)w);
 }
 
-static int out_of_time(lua_State *L) {
-  return luaL_error(L, "the budget of CPU time is used up");
+/* Of one that stands in a hook nothing can be called any more that may be
+ * stopped: Lua calls no hook inside of a hook, and takes a thread that was left
+ * there by an error or for good for one in a hook still.  So whoever can yields
+ * out of it, which is in order. */
+
+const gr_wait gr_wait_slice = {.name = "time slice"};
+const gr_wait gr_wait_slice_in_place = {.name = "time slice"};
+
+/* Alone of all errors this one calls no handler: it would be in the hook. */
+static int raise_unhandled(lua_State *L, gr_state *S) {
+  S->limits->left = L;
+  lua_pushliteral(L, "not enough memory");
+  return lua_error(L);
 }
 
 /* Whoever catches the error meets it again at the next instruction. */
-static void give_way(lua_State *L, gr_state *S) {
-  gr_limits *l = S->limits;
-  if (!S->hub.current)
-    luaL_error(L, "a function that the hub calls takes too long");
-  if (S->closing) {
-    set_hook(L, 1);
-    luaL_error(L, "the hub is being closed, and this takes too long");
-  }
-  if (gr_hub_reserve(&S->hub))
-    luaL_error(L, "the time is up, and no C stack is left to give way");
-  l->preemptions++;
-  gr_yield_in_place(L, S);
+static int end_it(lua_State *L, gr_state *S) {
+  lua_sethook(L, on_overrun, LUA_MASKCOUNT, 1);
+  if (S->hub.current && !S->closing && lua_isyieldable(L))
+    return lua_yield(L, 0);
+  return raise_unhandled(L, S);
+}
+
+/* What stands on a C stack of its own keeps that. */
+static int give_way(lua_State *L, gr_state *S) {
+  gr_waiter *w = S->hub.current;
+  if (S->closing) return end_it(L, S);
+  if (!w) gr_complain(S, NULL, "a function that the hub calls takes too long");
+  bool yields = w && L == ((gr_greenlet *)(void *)w)->L && lua_isyieldable(L);
+  if (!w || (!yields && gr_hub_reserve(&S->hub))) return raise_unhandled(L, S);
+  S->limits->preemptions++;
+  if (!yields) return gr_yield_in_place(L, S, &gr_wait_slice_in_place), 0;
+  gr_line_up(&S->hub, &gr_wait_slice);
+  set_hook(L, 1); /* so that it is known (gr_limit_hooked) */
+  return lua_yield(L, 0);
 }
 
 static void on_overrun(lua_State *L, lua_Debug *ar) {
@@ -98,9 +116,10 @@ static void on_overrun(lua_State *L, lua_Debug *ar) {
     lua_sethook(L, on_overrun, LUA_MASKCOUNT, LATER);
     return;
   }
+  if (l && l->left == L) l->left = NULL;
   if (a && spent(l, a)) {
-    lua_sethook(L, on_overrun, LUA_MASKCOUNT, 1);
-    out_of_time(L);
+    end_it(L, S);
+    return;
   }
   lua_sethook(L, NULL, 0, 0);
   if (l && l->overrun == S->hub.runs) give_way(L, S);
@@ -154,6 +173,24 @@ void gr_limit_begun(gr_state *S, gr_greenlet *g) {
   if (spent(S->limits, a)) set_hook(g->L, 1);
 }
 
+bool gr_limit_spent(gr_state *S) {
+  gr_account *a = current_account(S);
+  return a && spent(S->limits, a);
+}
+
+bool gr_limit_hooked(lua_State *L) {
+  return lua_gethook(L) == on_overrun;
+}
+
+void gr_limit_stop(lua_State *L) {
+  set_hook(L, 1);
+}
+
+void gr_limit_explain(gr_state *S, lua_State *co) {
+  lua_rawgetp(S->L, GR_T_ANCHOR, S->limits);
+  lua_xmove(S->L, co, 1);
+}
+
 /* --- life ----------------------------------------------------------------- */
 
 static int64_t tick_for(int64_t slice, int64_t budget) {
@@ -173,6 +210,10 @@ int gr_limits_open(lua_State *L, gr_state *S, int signal) {
     return -1;
   }
   S->limits = l;
+  gr_push_table(L, S, GR_T_ANCHOR);
+  lua_pushliteral(L, "the budget of CPU time is used up");
+  lua_rawsetp(L, -2, l);
+  lua_pop(L, 1);
   return 0;
 }
 

@@ -170,8 +170,8 @@ int gr_woken(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k);
 int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k);
 
 /* The same from inside a hook, or a C function without a continuation; way 2,
- * so gr_hub_reserve first. */
-void gr_yield_in_place(lua_State *L, gr_state *S);
+ * so gr_hub_reserve first.  `what` may be NULL. */
+void gr_yield_in_place(lua_State *L, gr_state *S, const gr_wait *what);
 
 /* --- greenlets ---------------------------------------------------------- */
 

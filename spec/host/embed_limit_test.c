@@ -22,7 +22,8 @@ static char report[4000];
 
 static void on_error(green_hub *hub, const char *text, void *ud) {
   (void)hub, (void)ud;
-  snprintf(report, sizeof report, "%s", text);
+  size_t n = strlen(report);
+  snprintf(report + n, sizeof report - n, "%s", text);
 }
 
 static green_config quiet(void) {
@@ -171,7 +172,8 @@ static void lets_others_run_beside_a_busy_one(void) {
     green_hub *hub = sliced(2 * MS, 0);
     green_release(embed_spawn(hub, busy[i], 0, NULL));
     green_greenlet *g = embed_spawn(
-        hub, "local green = require 'greenlua' for _ = 1, 3 do green.sleep(0) end",
+        hub,
+        "local green = require 'greenlua' for _ = 1, 3 do green.sleep(0) end",
         0, NULL);
     while (embed_state(g) != GREEN_DEAD) CHECK(green_step(hub, MS) >= 0);
     CHECK(embed_status(g) == GREEN_OK);
@@ -248,11 +250,12 @@ static void ends_what_the_hub_calls_and_does_not_return(void) {
 
 static void closes_a_hub_whose_close_variables_do_not_end(void) {
   green_hub *hub = sliced(MS, 0);
-  embed_go(hub, "local function hold() local t <close> = setmetatable({},"
-                " {__close = function() closed = true " FOREVER " end})"
-                " require('greenlua').sleep(1000) end"
-                " local a <close> = setmetatable({}, {__close = function() "
-                FOREVER " end}) coroutine.wrap(hold)()");
+  embed_go(hub,
+           "local function hold() local t <close> = setmetatable({},"
+           " {__close = function() closed = true " FOREVER " end})"
+           " require('greenlua').sleep(1000) end"
+           " local a <close> = setmetatable({}, {__close = function() " FOREVER
+           " end}) coroutine.wrap(hold)()");
   CHECK(green_step(hub, MS) == GREEN_OK);
   green_free(hub);
 }
