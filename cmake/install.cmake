@@ -2,7 +2,7 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(public_symbols "green_*" "luaopen_greenlua*")
+set(public_symbols "green_*" "luaopen_greenlua")
 
 # --- libgreenlua.so -----------------------------------------------------------
 

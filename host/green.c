@@ -128,7 +128,7 @@ static const char opened_key; /* in the registry: this state has had a hub */
 static gr_hub_options options_of(const green_config *c) {
   return (gr_hub_options){.loop = c->loop,
                           .bare = c->flags & GREEN_NO_LOOP,
-                          .keeps_loop = c->flags & GREEN_KEEP_LOOP,
+                          .keeps_loop = c->loop && c->flags & GREEN_KEEP_LOOP,
                           .signals = c->flags & GREEN_SIGNALS,
                           .slice = (double)c->slice * 1e-9,
                           .max_stacks = c->max_stacks,
@@ -207,10 +207,18 @@ green_hub *green_open(const green_config *c, int *code) {
     gr_shell_limit(hub);
     *code = fill(hub);
     if (*code == GREEN_OK) return hub;
+<<<<<<< HEAD
     if (hub->S) gr_state_close(hub->L, hub->S);
     gr_memory_leave(&hub->memory, hub->L);
+=======
+    if (hub->S)
+      green_close(hub);
+    else if (hub->owns_lua)
+      lua_close(hub->L);
+  } else if (hub->owns_lua && hub->L) {
+    lua_close(hub->L);
+>>>>>>> embed
   }
-  if (hub->owns_lua && hub->L) lua_close(hub->L);
   gr_shell_release(hub);
   return NULL;
 }
@@ -254,14 +262,20 @@ void gr_shell_closed(lua_State *L, gr_state *S) {
   gr_shell_release(hub);
 }
 
+/* (state) */
+static int close_state(lua_State *L) {
+  gr_state_close(L, lua_touserdata(L, 1));
+  return 0;
+}
+
 int green_close(green_hub *hub) {
   int code = gr_shell_check(hub);
   if (code || hub->running) return code ? code : GREEN_EBUSY;
   lua_State *L = hub->L;
-  if (hub->owns_lua)
-    lua_close(L);
-  else
-    gr_state_close(L, hub->S);
+  lua_pushcfunction(L, close_state);
+  lua_pushlightuserdata(L, hub->S);
+  if (lua_pcall(L, 1, 0, 0)) lua_pop(L, 1);
+  if (hub->owns_lua) lua_close(L);
   return GREEN_OK;
 }
 

@@ -21,6 +21,7 @@ struct green_hub {
   green_config config;
   gr_list held;      /* handles */
   green_wait *spare; /* waits to be used again */
+  green_wait *orphans;
   unsigned nspare;
   unsigned waits; /* that are somebody's */
   bool running;   /* green_run is */

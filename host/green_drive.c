@@ -10,6 +10,14 @@
 
 static const gr_wait run_wait = {.name = "run", .calm = true, .foreign = true};
 
+/* (state) -> what was raised in main, as text */
+static int describe(lua_State *L) {
+  gr_state *S = lua_touserdata(L, 1);
+  gr_push_interrupt(L, S, S->main);
+  luaL_tolstring(L, -1, NULL);
+  return 1;
+}
+
 static int outcome(green_hub *hub, gr_state *S, int how) {
   switch (how) {
   case GR_DEADLOCK:
@@ -17,10 +25,10 @@ static int outcome(green_hub *hub, gr_state *S, int how) {
   case GR_CLOSED:
     return GREEN_ESTOPPED;
   case GR_RAISE:
-    gr_push_interrupt(S->host, S, S->main);
-    luaL_tolstring(S->host, -1, NULL);
-    lua_remove(S->host, -2);
-    return gr_shell_fail(hub, S->host, GREEN_ELUA);
+    lua_pushcfunction(S->talk, describe);
+    lua_pushlightuserdata(S->talk, S);
+    lua_pcall(S->talk, 1, 1, 0); /* an error will do as well */
+    return gr_shell_fail(hub, S->talk, GREEN_ELUA);
   default:
     return GREEN_OK;
   }
@@ -88,7 +96,7 @@ int green_step(green_hub *hub, int64_t budget) {
 
 int64_t green_next(green_hub *hub) {
   int code = gr_shell_here(hub);
-  if (code) return code - 1;
+  if (code) return code;
   double after = gr_hub_next(&hub->S->hub);
   if (after == INFINITY) return -1;
   return after < 9e9 ? (int64_t)ceil(after * 1e9) : INT64_MAX;

@@ -64,15 +64,6 @@ static void release(green_wait *w) {
     release_closed(w);
 }
 
-void gr_waits_fini(green_hub *hub) {
-  for (green_wait *w = hub->spare, *next; w; w = next) {
-    next = w->next;
-    gr_free(w);
-  }
-  hub->spare = NULL;
-  hub->nspare = 0;
-}
-
 static green_wait *take_spare(green_hub *hub) {
   green_wait *w = hub->spare;
   if (!w) {
@@ -199,6 +190,24 @@ static int settle(green_wait *w, int code, void **result) {
   return code;
 }
 
+/* The greenlets' sides of waits that were lost for want of memory. */
+static void settle_orphans(green_hub *hub) {
+  for (green_wait *w; (w = hub->orphans);) {
+    hub->orphans = w->next;
+    settle(w, GREEN_OK, NULL);
+  }
+}
+
+void gr_waits_fini(green_hub *hub) {
+  settle_orphans(hub);
+  for (green_wait *w = hub->spare, *next; w; w = next) {
+    next = w->next;
+    gr_free(w);
+  }
+  hub->spare = NULL;
+  hub->nspare = 0;
+}
+
 /* --- making --------------------------------------------------------------- */
 
 static int outcome(int how) {
@@ -225,8 +234,9 @@ static int can_block(lua_State *L, gr_state *S, double at, bool place) {
   if (g->w.flags & GR_PENDING && gr_interrupted(S))
     return g->doomed ? GREEN_ECLOSED : GREEN_ERAISED;
   if (at < INFINITY && gr_timers_reserve(&hub->timers)) return GREEN_ENOMEM;
-  if (!place && L == g->L && lua_isyieldable(L)) return GREEN_OK;
-  if (S->closing || lua_gc(L, LUA_GCCOUNT) < 0) return GREEN_EBLOCK;
+  bool easy = L == g->L && lua_isyieldable(L); /* so it is no finalizer */
+  if (easy && !place) return GREEN_OK;
+  if (S->closing || (!easy && lua_gc(L, LUA_GCCOUNT) < 0)) return GREEN_EBLOCK;
   if (g == S->main && !gr_main_may_park(S)) return GREEN_EBLOCK;
   return gr_hub_reserve(hub) ? GREEN_ENOMEM : GREEN_OK;
 }
@@ -386,9 +396,8 @@ static int close_guard(lua_State *L) {
   return 0;
 }
 
-static int new_guard(lua_State *L) {
-  guard *of = lua_newuserdatauv(L, sizeof *of, 0);
-  *of = (guard){.w = NULL};
+/* Of the guard on top. */
+static void set_guard_class(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &guard_key) == LUA_TNIL) {
     lua_pop(L, 1);
     lua_createtable(L, 0, 2);
@@ -400,23 +409,29 @@ static int new_guard(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &guard_key);
   }
   lua_setmetatable(L, -2);
-  return 1;
 }
 
-/* Push it; where that fails the wait must not be lost. */
+static void no_orphan(green_wait *w) {
+  green_wait **link = &w->hub->orphans;
+  while (*link != w) link = &(*link)->next;
+  *link = w->next;
+}
+
+/* Push it.  Where that raises, for want of memory, the wait is an orphan, which
+ * the next one to come here settles; but not a finalizer, which may run in the
+ * midst of this. */
 static guard *push_guard(lua_State *L, green_wait *w) {
-  if (!lua_checkstack(L, LUA_MINSTACK)) {
-    settle(w, GREEN_OK, NULL);
-    luaL_error(L, "stack overflow");
-  }
-  lua_pushcfunction(L, new_guard);
-  if (lua_pcall(L, 0, 1, 0)) {
-    settle(w, GREEN_OK, NULL);
-    lua_error(L);
-  }
-  guard *of = lua_touserdata(L, -1);
-  of->w = w;
+  green_hub *hub = w->hub;
+  if (hub->orphans && lua_gc(L, LUA_GCCOUNT) >= 0) settle_orphans(hub);
+  w->next = hub->orphans;
+  hub->orphans = w;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  guard *of = lua_newuserdatauv(L, sizeof *of, 0);
+  *of = (guard){.w = NULL};
+  set_guard_class(L);
   lua_toclose(L, -1);
+  of->w = w;
+  no_orphan(w);
   return of;
 }
 

@@ -199,7 +199,7 @@ GREEN_API int green_step(green_hub *hub, int64_t budget);
 GREEN_API int green_fd(green_hub *hub);
 
 /* Nanoseconds until green_step has something to do: 0 now, -1 when the
- * descriptor says so, less than that a code. */
+ * descriptor says so; any other code if that cannot be told. */
 GREEN_API int64_t green_next(green_hub *hub);
 
 /* 4. Give green_open a loop of yours, and run it. */

@@ -9,14 +9,23 @@ enum {
   KEEP_RESTING = 4 /* and when it is about to wait */
 };
 
+/* How far the loop's time, from which its timers count, is behind.  A host's is
+ * not touched; too little of it costs an idle turn. */
+static double lag(gr_hub *hub) {
+  if (hub->owns_loop) {
+    ev_now_update(hub->loop);
+    return 0;
+  }
+  return fmin(fmax(ev_time() - ev_now(hub->loop), 0), 1);
+}
+
 /* Let the loop wake us for the earliest deadline.  A later one than needed
  * is left alone: it costs one idle turn. */
 static void arm_loop(gr_hub *hub) {
   double next = gr_timers_next(&hub->timers);
   if (next >= hub->armed || hub->clock) return;
   hub->armed = next;
-  ev_now_update(hub->loop);
-  double after = next - gr_now();
+  double after = next - gr_now() + lag(hub);
   hub->timer.repeat = after > 1e-9 ? after : 1e-9;
   bool fresh = !ev_is_active(&hub->timer);
   ev_timer_again(hub->loop, &hub->timer);

@@ -26,9 +26,12 @@ static void execute(gr_hub *hub, gr_alarm *a) {
 
 /* The running greenlet was closed while C waited in it, and C has let go: close
  * it now.  Returns only if that is not possible yet. */
-static void meet_doom(gr_state *S, gr_greenlet *g) {
+static void meet_doom(lua_State *L, gr_state *S, gr_greenlet *g) {
   gr_hub *hub = &S->hub;
   doom d = {.g = g};
+  /* A finalizer that blocks is not to be cut short; but it may be one that the
+   * whole hub is closed in. */
+  if (!S->releasing && lua_gc(L, LUA_GCCOUNT) < 0) return;
   if (gr_hub_reserve(hub)) return;
   gr_alarm_init(&d.alarm, execute);
   if (gr_alarm_set(hub, &d.alarm, -INFINITY, false)) return;
@@ -38,7 +41,7 @@ static void meet_doom(gr_state *S, gr_greenlet *g) {
 }
 
 bool gr_take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
-  if (g->doomed) meet_doom(S, g);
+  if (g->doomed) meet_doom(L, S, g);
   if (S->interrupted && g == S->main) {
     S->interrupted = false;
     luaL_where(L, 1);

@@ -207,7 +207,9 @@ static void release(lua_State *L, gr_state *S, uint32_t slot) {
 static void release_in_place(lua_State *L, gr_state *S) {
   gr_hub *hub = &S->hub;
   if (hub->current != &S->main->w || hub->passing) return;
+  S->releasing = true;
   for (uint32_t i = 1; i <= S->nslots; i++) release(L, S, i);
+  S->releasing = false;
 }
 
 void gr_state_close(lua_State *L, gr_state *S) {

@@ -27,7 +27,7 @@ describe("examples/embed_minimal.c", function()
   end)
 end)
 
-describe("examples/embed_game.c", function()
+describe("examples/embed_game.c, with embed_game.lua", function()
   it("plays frames, and no time passes while it is paused", function()
     local code, out, err = run("embed_game", "--fast", "500", "120")
     assert.equal("", err)
@@ -45,7 +45,7 @@ describe("examples/embed_game.c", function()
   end)
 end)
 
-describe("examples/embed_server.c", function()
+describe("examples/embed_server.c, with embed_server.lua", function()
   local server, port
 
   setup(function()

@@ -296,6 +296,10 @@ static void tells_how_a_run_ended(void) {
   embed_go(hub, "require 'greenlua'.kill(main, 'enough')");
   CHECK(green_run(hub) == GREEN_ELUA);
   CHECK_TEXT(green_message(hub), "enough");
+  embed_go(hub, "require 'greenlua'.kill(main, setmetatable({}, "
+                "{__tostring = function() error('worse', 0) end}))");
+  CHECK(green_run(hub) == GREEN_ELUA);
+  CHECK_TEXT(green_message(hub), "worse");
   CHECK(green_run(hub) == GREEN_OK);
   green_free(hub);
 }

@@ -61,10 +61,9 @@ static int ask(lua_State *L) {
   void *memory = hold(), *result = NULL;
   green_wait *w = start(L);
   int code = w ? green_park(L, w, timeout, &result) : GREEN_EBLOCK;
-  if (code == GREEN_OK) lua_pushstring(L, result);
   if (code < 0) return finish(L, memory, code);
-  finish(L, memory, 0);
-  lua_pop(L, 1);
+  finish(L, memory, 0); /* before anything can raise */
+  lua_pushstring(L, result);
   return 1;
 }
 
@@ -257,9 +256,17 @@ static int watchful(lua_State *L) {
   return finish(L, memory, codes[ncodes - 1]);
 }
 
+static void count_error(green_hub *hub, const char *text, void *ud) {
+  (void)hub, (void)text;
+  ++*(int *)ud;
+}
+
 static void lets_c_free_what_it_holds_at_the_end(void) {
   for (int own = 0; own < 3; own++) {
     green_config c = green_defaults();
+    int errors = 0;
+    c.on_error = count_error;
+    c.ud = &errors;
     if (own) c.L = luaL_newstate();
     green_hub *hub = open_hub(c);
     lua_register(green_lua(hub), "watchful", watchful);
@@ -277,7 +284,7 @@ static void lets_c_free_what_it_holds_at_the_end(void) {
       lua_close(c.L);
     else
       CHECK(green_close(hub) == GREEN_OK);
-    CHECK(held == 0);
+    CHECK(held == 0 && errors == 0);
     CHECK(ncodes == 2 && codes[0] == GREEN_ECLOSED && codes[1] == codes[0]);
     while (npending) CHECK(reply(GREEN_OK, "late") == GREEN_ECLOSED);
     CHECK(dropped == 3);
@@ -509,7 +516,53 @@ static void runs_what_blocks_on_threads(void) {
   open_gate(WORKERS);
   green_free(hub);
   CHECK(dropped == 2 * WORKERS + 1);
+
+  green_config c = green_defaults(); /* no loop is needed for them */
+  c.flags = GREEN_NO_LOOP | GREEN_KEEP_LOOP;
+  hub = open_hub(c);
+  lua_register(green_lua(hub), "work", work);
+  embed_go(hub, "x = work()");
+  open_gate(1);
+  while (!strcmp(embed_get(hub, "x"), "nil")) green_step(hub, INT64_MAX);
+  green_free(hub);
   sem_destroy(&gate);
+}
+
+/* Fails the n-th allocation that the state asks for, and all after it. */
+static long countdown;
+
+static void *failing(void *ud, void *p, size_t old, size_t size) {
+  (void)ud;
+  if (!size) return free(p), NULL;
+  if ((!p || size > old) && countdown && !--countdown)
+    return countdown = 1, NULL;
+  return realloc(p, size);
+}
+
+static void ignore(green_hub *hub, const char *text, void *ud) {
+  (void)hub, (void)text, (void)ud;
+}
+
+static void survives_every_failing_allocation(const char *ask_name) {
+  green_config c = green_defaults();
+  c.alloc = failing;
+  c.on_error = ignore;
+  int enough = 0;
+  for (long n = 1; !enough; n++) {
+    green_hub *hub = open_hub(c);
+    char code[100];
+    snprintf(code, sizeof code, "%s() done = true", ask_name);
+    embed_go(hub, code);
+    countdown = n;
+    green_step(hub, INT64_MAX);
+    if (npending) reply(GREEN_OK, "x");
+    green_step(hub, INT64_MAX);
+    enough = countdown > 1;
+    countdown = 0;
+    if (enough) CHECK_TEXT(embed_get(hub, "done"), "true");
+    green_free(hub);
+    CHECK(!held);
+  }
 }
 
 int main(void) {
@@ -518,6 +571,7 @@ int main(void) {
     answers(k ? "askk" : "ask");
     drops_what_nobody_waits_for(k ? "askk" : "ask");
     raises_the_very_timeout(k ? "askk" : "ask");
+    survives_every_failing_allocation(k ? "askk" : "ask");
   }
   keeps_an_interrupt_that_c_ignores();
   completes_before_it_parks();

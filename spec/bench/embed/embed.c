@@ -18,9 +18,10 @@
 enum { IDLE = 2000000, SWITCHES = 2000000, CHARACTERS = 10000 };
 static const int64_t FRAME = 16666667;
 
+/* CPU time: nothing here waits, and others may use the machine. */
 static double now(void) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
