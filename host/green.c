@@ -207,17 +207,14 @@ green_hub *green_open(const green_config *c, int *code) {
     gr_shell_limit(hub);
     *code = fill(hub);
     if (*code == GREEN_OK) return hub;
-<<<<<<< HEAD
-    if (hub->S) gr_state_close(hub->L, hub->S);
-    gr_memory_leave(&hub->memory, hub->L);
-=======
     if (hub->S)
       green_close(hub);
     else if (hub->owns_lua)
       lua_close(hub->L);
+    else
+      gr_memory_leave(&hub->memory, hub->L);
   } else if (hub->owns_lua && hub->L) {
     lua_close(hub->L);
->>>>>>> embed
   }
   gr_shell_release(hub);
   return NULL;
