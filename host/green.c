@@ -151,12 +151,14 @@ static int open_state(lua_State *L) {
     lua_pushcfunction(L, print);
     lua_setglobal(L, "print");
   }
+  gr_shell_limit_time(L, hub);
   return 0;
 }
 
 static bool makes_sense(const green_config *c) {
   bool bare = c->flags & GREEN_NO_LOOP;
   if (c->size < sizeof *c || c->slice < 0) return false;
+  if (c->time_slice < 0 || c->cpu_budget < 0) return false;
   if (c->loop && (bare || c->clock)) return false;
   if (c->flags & ~(unsigned)(GREEN_NO_LOOP | GREEN_KEEP_LOOP | GREEN_SIGNALS))
     return false;
@@ -202,12 +204,15 @@ green_hub *green_open(const green_config *c, int *code) {
   hub->open = true;
   *code = get_state(hub);
   if (*code == GREEN_OK) {
+    gr_shell_limit(hub);
     *code = fill(hub);
     if (*code == GREEN_OK) return hub;
     if (hub->S)
       green_close(hub);
     else if (hub->owns_lua)
       lua_close(hub->L);
+    else
+      gr_memory_leave(&hub->memory, hub->L);
   } else if (hub->owns_lua && hub->L) {
     lua_close(hub->L);
   }
@@ -249,6 +254,7 @@ void gr_shell_closed(lua_State *L, gr_state *S) {
   green_hub *hub = S->shell;
   gr_held_close_all(hub, L);
   gr_waits_fini(hub);
+  gr_memory_leave(&hub->memory, L);
   S->shell = NULL;
   gr_shell_release(hub);
 }

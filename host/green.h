@@ -8,6 +8,7 @@
 
 #include "greenlet.h"
 #include "greenlua.h"
+#include "limit.h"
 
 struct green_hub {
   gr_state *S;          /* NULL once it is closed; changed under the lock */
@@ -27,6 +28,7 @@ struct green_hub {
   int stop;       /* atomic: green_stop has been called */
   int stopping;   /* atomic: `stopper` is on its way */
   gr_post stopper;
+  gr_memory memory; /* its allocator; unused if that is NULL */
   char message[400];
 };
 
@@ -57,6 +59,11 @@ int gr_shell_here(const green_hub *);
 
 /* Keep what is on top of L (popped) as the message; returns `code`. */
 int gr_shell_fail(green_hub *, lua_State *L, int code);
+
+/* The limits that the config asks for: of memory, when there is no hub yet; of
+ * time, protected, when there is. */
+void gr_shell_limit(green_hub *);
+void gr_shell_limit_time(lua_State *L, green_hub *);
 
 /* For the end of the hub: tell the handles, free the waits kept for reuse. */
 void gr_held_close_all(green_hub *, lua_State *L);

@@ -1,5 +1,7 @@
 /* greenlua.h: handles of greenlets. */
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "alloc.h"
 #include "green.h"
@@ -154,6 +156,15 @@ static void set_name(lua_State *L, gr_state *S, const char *name) {
   lua_pop(L, 1);
 }
 
+static void limit(lua_State *L, const task *t) {
+  const green_options *o = t->o;
+  if (o->time_slice < 0 || o->cpu_budget < 0)
+    luaL_error(L, "a limit of time is not negative");
+  if (gr_limits_open(L, t->S, t->hub->config.time_signal))
+    luaL_error(L, "cannot limit time: %s", strerror(errno));
+  gr_limit_greenlet(L, t->S, o->time_slice, o->cpu_budget);
+}
+
 /* (task, function, arguments ...) */
 static int spawn(lua_State *L) {
   task *t = lua_touserdata(L, 1);
@@ -164,6 +175,7 @@ static int spawn(lua_State *L) {
   gr_greenlet *g = gr_greenlet_new(L, S, lua_gettop(L) - 2);
   if (t->o && t->o->name) set_name(L, S, t->o->name);
   t->h = handle_of(L, S, t->hub);
+  if (t->o && (t->o->time_slice || t->o->cpu_budget)) limit(L, t);
   if (t->o && t->o->delay > 0)
     gr_greenlet_start_at(L, S, g, gr_hub_now(&S->hub) + t->o->delay);
   else
@@ -340,6 +352,8 @@ int green_inspect(green_greenlet *h, green_info *info) {
   *info = (green_info){
       .size = info->size, .state = GREEN_DEAD, .status = h->status};
   gr_greenlet *g = h->g;
+  gr_account *a = g ? gr_account_of(h->state, g) : NULL;
+  if (a) info->cpu_used = a->used;
   if (!g || g->w.state == GR_DEAD) return GREEN_OK;
   task t = {.h = h, .ud = info};
   info->state = (green_state)g->w.state;
@@ -400,6 +414,8 @@ int green_count(green_hub *hub, green_stats *stats) {
                          .timers = S->hub.timers.count,
                          .descriptors = S->hub.watched,
                          .stacks = S->hub.nstacks,
-                         .lua_bytes = k * 1024 + b};
+                         .lua_bytes = k * 1024 + b,
+                         .lua_peak = hub->memory.peak,
+                         .preempted = S->limits ? S->limits->preemptions : 0};
   return GREEN_OK;
 }

@@ -334,7 +334,7 @@ int green_sleep(lua_State *L, double seconds) {
   int code = can_block(L, S, at, true);
   if (code) return code;
   if (!(seconds > 0)) {
-    gr_yield_in_place(L, S);
+    gr_yield_in_place(L, S, NULL);
     return GREEN_OK;
   }
   code = park_in_place(L, S, &sleep_wait, false, at);

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "alloc.h"
+#include "limit.h"
 
 enum { MAX_ARGS = 250 }; /* to spawn; user values are no stack */
 
@@ -13,6 +14,7 @@ void gr_greenlet_init(gr_greenlet *g) {
   g->L = NULL;
   g->slot = g->ended = 0;
   g->held = g->doomed = false;
+  g->account = NULL;
 }
 
 /* Its function and arguments are its user values until it starts.  A thousand
@@ -88,6 +90,7 @@ static void keep_spare(gr_state *S, lua_State *co) {
 static void enlist(lua_State *L, gr_state *S, gr_greenlet *g) {
   if (g->slot) return;
   gr_check_open(L, S);
+  if (S->limits) gr_limit_inherit(L, S);
   if (S->nslots == S->room) { /* room for all to be freed without failing */
     uint32_t room = S->room ? S->room * 2 : 64;
     uint32_t *slots = gr_realloc(S->slots, room * sizeof *slots);
@@ -171,6 +174,7 @@ static bool is_exit(gr_state *S, lua_State *L) {
 void gr_talk(gr_state *S, gr_greenlet *g, int n) {
   gr_waiter *before = S->hub.current;
   bool passing = S->hub.passing;
+  lua_State *inner = gr_enter_coroutine(S, S->talk);
   S->hub.current = NULL;
   S->hub.passing = true;
   /* It may end others, which comes back here. */
@@ -184,6 +188,7 @@ void gr_talk(gr_state *S, gr_greenlet *g, int n) {
   }
   S->hub.passing = passing;
   S->hub.current = before;
+  gr_enter_coroutine(S, inner);
 }
 
 /* (greenlet, state): keep the traceback of its coroutine, which stands where
@@ -259,6 +264,10 @@ static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
 
 static void fail(gr_state *S, gr_greenlet *g, int status) {
   lua_State *co = g->L;
+  if (S->limits && gr_limit_spent(S)) {
+    if (status != LUA_YIELD) lua_pop(co, 1);
+    gr_limit_explain(S, co);
+  }
   if (!is_exit(S, co)) {
     lua_pushcfunction(S->talk, keep_traceback);
     gr_push_greenlet(S->talk, S, g);
@@ -266,8 +275,17 @@ static void fail(gr_state *S, gr_greenlet *g, int status) {
     gr_talk(S, g, 2);
   }
   g->w.flags |= GR_CLOSING;
+  if (gr_limit_left(S, co)) {
+    finish(S, g, co, status);
+    return;
+  }
   int closed = lua_resetthread(co); /* may block */
-  if (closed != LUA_OK) status = closed;
+  if (S->limits && gr_limit_spent(S)) {
+    lua_settop(co, 0);
+    gr_limit_explain(S, co);
+  } else if (closed != LUA_OK) {
+    status = closed;
+  }
   finish(S, g, co, status);
 }
 
@@ -278,15 +296,19 @@ static void end_with(lua_State *L, gr_state *S, gr_greenlet *g) {
   finish(S, g, L, LUA_ERRRUN);
 }
 
-int gr_close_threads(lua_State *co) {
+int gr_close_threads(gr_state *S, lua_State *co) {
   lua_State *inner = lua_status(co) == LUA_OK ? gr_resumee(co) : NULL;
-  if (inner) gr_close_threads(inner);
-  return lua_resetthread(co);
+  if (inner) gr_close_threads(S, inner);
+  lua_State *before = gr_enter_coroutine(S, co);
+  int status = gr_limit_left(S, co) ? LUA_OK : lua_resetthread(co);
+  gr_enter_coroutine(S, before);
+  return status;
 }
 
 static void close_now(gr_state *S, gr_greenlet *g) {
   lua_State *co = g->L;
-  int status = gr_close_threads(co);
+  int status = LUA_OK;
+  if (g->w.what != &gr_wait_slice_in_place) status = gr_close_threads(S, co);
   if (status == LUA_OK) lua_settop(co, 0);
   lua_rawgetp(S->L, GR_T_ANCHOR, g);
   lua_xmove(S->L, co, 1);
@@ -364,6 +386,7 @@ void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {
     }
     co = g->L;
     n = lua_gettop(co) - 1;
+    if (S->limits) gr_limit_begun(S, g);
   } else if (lua_status(co) != LUA_YIELD) {
     lua_resetthread(co);
     lua_pushstring(co, tampered);
@@ -374,11 +397,12 @@ void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {
   prefetch_next(hub);
   status = lua_resume(co, NULL, n, &nres);
   while (status == LUA_YIELD && w->state == GR_RUNNING) {
+    if (S->limits && gr_limit_spent(S)) break;
     lua_pop(co, nres);
     gr_raise_later(S, co, stray);
     status = lua_resume(co, NULL, 0, &nres);
   }
-  if (status == LUA_YIELD) return;
+  if (status == LUA_YIELD && w->state != GR_RUNNING) return;
   if (status == LUA_OK)
     finish(S, g, co, status);
   else

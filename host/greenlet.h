@@ -14,13 +14,17 @@ void gr_greenlet_init(gr_greenlet *g);
 void gr_inherit(lua_State *L, gr_state *S, uint32_t slot);
 void gr_forget(gr_state *S, uint32_t slot);
 
+/* The running greenlet is ready again, behind all others; `what` may be NULL.
+ */
+void gr_line_up(gr_hub *hub, const gr_wait *what);
+
 /* Push the oldest interrupt that waits for `g`; false if there is none. */
 bool gr_take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g);
 
 /* Run the pending <close> variables of a coroutine that stands still, after
  * those of the coroutines that it has resumed.  LUA_OK, or the status of an
  * error that is then on top of it. */
-int gr_close_threads(lua_State *co);
+int gr_close_threads(gr_state *S, lua_State *co);
 
 /* Something went wrong with what is called at the end of `g` (or NULL). */
 void gr_complain(gr_state *S, const gr_greenlet *g, const char *why);

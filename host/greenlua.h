@@ -124,6 +124,11 @@ typedef struct green_config {
   /* Where Lua's `print` writes; NULL: as it is. */
   void (*print)(green_hub *hub, const char *text, size_t length, void *ud);
   void *ud; /* for clock, on_error and print */
+  /* Limits for scripts that you do not trust; 0: none.  See below. */
+  size_t memory;      /* bytes of the Lua state */
+  int64_t time_slice; /* ns that a greenlet runs before it gives way */
+  int64_t cpu_budget; /* ns of CPU time that all greenlets have together */
+  int time_signal;    /* for these two; 0: SIGRTMAX - 2 */
 } green_config;
 
 /* Opens Lua's standard libraries and lets `require "greenlua"` work.  The
@@ -219,6 +224,8 @@ typedef struct green_options {
    * called. */
   void (*on_done)(green_greenlet *g, lua_State *L, int n, int status, void *ud);
   void *ud;
+  int64_t time_slice; /* as green_limit_time; 0: as whoever starts it */
+  int64_t cpu_budget; /* of its own, and of what it starts; 0: none */
 } green_options;
 
 /* Pops a function and `nargs` arguments from L, like lua_call, and lets a
@@ -258,6 +265,7 @@ typedef struct green_info {
   unsigned id;       /* a small number, unique among the living */
   char name[64];     /* cut where it is longer */
   const char *waits; /* parked: for what, "sleep", "receive" …; else NULL */
+  int64_t cpu_used;  /* ns, of its budget, or of the one that it draws on */
 } green_info;
 
 /* Fill *info, whose size you have set.  Of a dead one the name is empty. */
@@ -282,10 +290,47 @@ typedef struct green_stats {
   size_t descriptors; /* watched */
   size_t stacks;      /* C stacks, idle ones included */
   size_t lua_bytes;   /* in use by the state */
+  size_t lua_peak;    /* at most so far; 0: memory has never been limited */
+  uint64_t preempted; /* times that a greenlet was made to give way */
 } green_stats;
 
 /* Fill *stats, whose size you have set. */
 GREEN_API int green_count(green_hub *hub, green_stats *stats);
+
+/* --- limits -------------------------------------------------------------- */
+/* Memory.  Who asks for more than the state may have, after all garbage has
+ * been collected, gets the error "not enough memory": a greenlet ends with it,
+ * what it held becomes garbage, and the others go on.  Only Lua's memory is
+ * counted: C stacks are limited by max_stacks, what C libraries take by them.
+ *
+ * Time slice.  A greenlet that runs for longer gives way, wherever it stands in
+ * Lua code, and goes on when its turn comes: a `while true do end` holds the
+ * others up for at most two slices.  So others run where a script does not
+ * wait; what relied on that not happening needs a lock.  It keeps its C stack
+ * meanwhile.  A C function (string.rep, a pattern that backtracks) is not
+ * interrupted, nor are finalizers, main, a coroutine that C code has resumed by
+ * itself, and one with a debug hook.
+ *
+ * CPU budget.  Beyond it each instruction of the greenlet raises an error, in
+ * the handlers of errors and in `<close>` variables, too, until it has ended.
+ *
+ * With limits of time the hub has a thread, which sends the hub's own thread
+ * the signal `time_signal` when a slice is overrun (never while nothing is).
+ * The hub installs a handler for it, and takes it back; GREEN_EBUSY if the
+ * program has one.  The first hub's choice of a signal is that of all others in
+ * the process.  coroutine.resume, wrap and close are replaced by functions that
+ * do the same and can be preempted.  A child after fork() has no such limits.
+ *
+ * A hub of its own, with its own Lua state, holds a script best: those in one
+ * state share its memory, and whatever objects they can reach. */
+
+/* Set or change what green_config says of the state's memory. */
+GREEN_API int green_limit_memory(green_hub *hub, size_t bytes);
+
+/* And of time, for all greenlets without limits of their own.  GREEN_EBUSY,
+ * GREEN_ENOMEM, GREEN_ESYS. */
+GREEN_API int green_limit_time(green_hub *hub, int64_t time_slice,
+                               int64_t cpu_budget);
 
 /* --- C functions that block ---------------------------------------------- */
 /* A lua_CFunction of yours waits like any other Lua function: in a greenlet, in

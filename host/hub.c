@@ -2,6 +2,7 @@
 
 #include "pass.h"
 #include "watch.h"
+#include "watchdog.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -79,6 +80,18 @@ void gr_wake_all(gr_hub *hub, gr_list *list, int status) {
   while (!gr_list_empty(list)) gr_wake_first(hub, list, status);
 }
 
+/* Main is nobody's to limit. */
+static inline void begin_run(gr_hub *hub, gr_waiter *w) {
+  unsigned next = ((hub->runs | 1) + 1) | (w && w != hub->main);
+  __atomic_store_n(&hub->runs, next, __ATOMIC_RELAXED);
+  if (hub->switched) hub->switched(hub, w);
+}
+
+void gr_hub_begin_run(gr_hub *hub, gr_waiter *w) {
+  begin_run(hub, w);
+  if (w && hub->dog) gr_watchdog_rouse(hub->dog);
+}
+
 /* Who runs now: NULL if nobody, or if the loop is to be polled first. */
 static gr_waiter *pick(gr_hub *hub) {
   if (gr_list_empty(&hub->ready)) return NULL;
@@ -95,6 +108,7 @@ static gr_waiter *pick(gr_hub *hub) {
   gr_node_remove(n);
   gr_waiter *w = gr_container(n, gr_waiter, node);
   w->state = GR_RUNNING;
+  begin_run(hub, w);
   return w;
 }
 
@@ -264,10 +278,12 @@ void gr_hub_enter(gr_hub *hub) {
   if (w == hub->main) {
     hub->current = w;
   } else if (w) {
+    if (hub->dog) gr_watchdog_rouse(hub->dog);
     hub->passing = true;
     go(hub, &hub->driver, w);
     hub->passing = false;
   }
+  if (hub->current != hub->main) begin_run(hub, NULL);
   if (!hub->current) hub->current = host;
 }
 

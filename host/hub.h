@@ -120,6 +120,10 @@ struct gr_hub {
   /* Run `w`, which is not on a stack of its own, until it parks or ends. */
   void (*resume)(gr_hub *, gr_waiter *w);
   void (*before_pass)(gr_hub *); /* for tests; NULL: nothing */
+  /* `w` begins to run, or the pass ends (NULL).  NULL: nobody wants to know. */
+  void (*switched)(gr_hub *, gr_waiter *w);
+  struct gr_watchdog *dog; /* watchdog.c; NULL: runs may take long */
+  unsigned runs; /* counts those by twos; odd while one goes on; atomic */
 
   /* the pass */
   gr_list polled;        /* made ready by the loop: runs before `ready` */
@@ -283,6 +287,9 @@ void gr_hub_post(gr_hub *, gr_post *p);
 
 /* Run a ready waiter, and nobody else, until it parks or ends.  Main runs. */
 void gr_hub_run_one(gr_hub *, gr_waiter *);
+
+/* `w` begins to run outside of a pass; NULL: it has done so. */
+void gr_hub_begin_run(gr_hub *, gr_waiter *w);
 
 /* Do now what has been posted; for whoever has just joined a thread. */
 void gr_hub_run_posts(gr_hub *);

@@ -238,11 +238,10 @@ int gr_park(lua_State *L, gr_state *S, const gr_wait *what, bool external,
   return leave(L, S, ctx, k);
 }
 
-/* The running greenlet is ready again, behind all others. */
-static inline void line_up(gr_hub *hub) {
+static inline void line_up(gr_hub *hub, const gr_wait *what) {
   gr_waiter *w = hub->current;
   w->values = 0;
-  w->what = NULL;
+  w->what = what;
   w->status = GR_WOKEN;
   w->state = GR_READY;
   gr_list_append(&hub->ready, &w->node);
@@ -253,14 +252,18 @@ static inline void line_up(gr_hub *hub) {
  * lua_resume, which is a setjmp. */
 int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
   gr_hub *hub = &S->hub;
-  line_up(hub);
+  line_up(hub, NULL);
   if (!hub->nidle && (hub->nstacks >= FAST_STACKS || gr_hub_reserve(hub)))
     return leave(L, S, ctx, k);
   return set_aside(L, S, ctx, k);
 }
 
-void gr_yield_in_place(lua_State *L, gr_state *S) {
-  line_up(&S->hub);
+void gr_line_up(gr_hub *hub, const gr_wait *what) {
+  line_up(hub, what);
+}
+
+void gr_yield_in_place(lua_State *L, gr_state *S, const gr_wait *what) {
+  line_up(&S->hub, what);
   S->hub.stack->data = L;
   gr_hub_block(&S->hub);
   S->resumed = NULL; /* whose it was has parked since, perhaps */

@@ -5,6 +5,7 @@
 
 #include "alloc.h"
 #include "greenlet.h"
+#include "limit.h"
 
 static const char key; /* of the state in the registry */
 static const char watchers_key;
@@ -139,7 +140,8 @@ gr_state *gr_state_new(lua_State *L, const gr_hub_options *o) {
   S->L = T;
   for (int t = GR_T_LIVE; t <= GR_T_END; t++)
     new_table(L, S, t == GR_T_SPARE ? GR_MAX_SPARE : 0,
-              t == GR_T_EXTRA || t == GR_T_RAISED ? "k" : NULL);
+              t == GR_T_EXTRA || t == GR_T_RAISED || t == GR_T_ACCOUNT ? "k"
+                                                                       : NULL);
   if (!lua_checkstack(T, LUA_MINSTACK)) luaL_error(L, "not enough memory");
   make_class(L, S);
   make_main(L, S);
@@ -165,7 +167,9 @@ static void close_greenlet(gr_state *S, gr_greenlet *g) {
   gr_hub_abandon(&S->hub, w);
   w->state = GR_RUNNING;
   S->hub.current = w;
-  gr_close_threads(co);
+  gr_hub_begin_run(&S->hub, w);
+  if (w->what != &gr_wait_slice_in_place || !w->stack) gr_close_threads(S, co);
+  gr_hub_begin_run(&S->hub, NULL);
   S->hub.current = before;
   w->state = running ? GR_RUNNING : GR_DEAD;
 }
@@ -218,6 +222,7 @@ void gr_state_close(lua_State *L, gr_state *S) {
   if (S->shell) gr_shell_closed(L, S);
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+  gr_limits_close(S);
   gr_hub_fini(&S->hub);
   S->hub.current = NULL; /* the tables stay for finalizers to come */
   gr_free(S->slots);

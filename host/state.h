@@ -41,6 +41,7 @@ typedef struct gr_greenlet {
   uint32_t held : 1;   /* the host has a handle of it */
   uint32_t doomed : 1; /* to be closed as soon as C has let go */
   uint32_t ended;      /* the order of its end; before it starts: arguments */
+  struct gr_account *account; /* limit.h; kept by GR_T_ACCOUNT; or NULL */
 } gr_greenlet;
 
 /* gr_waiter.flags besides the hub's */
@@ -66,7 +67,8 @@ enum {
   GR_T_CONTEXT,  /* slot -> what its children start with */
   GR_T_LOCALS,   /* slot -> what is its alone */
   GR_T_HELD,     /* handle of the host -> greenlet, and its address -> handle */
-  GR_T_END = GR_T_HELD
+  GR_T_ACCOUNT,  /* greenlet -> the account of time that it draws on (weak) */
+  GR_T_END = GR_T_ACCOUNT
 };
 
 /* Places in GR_T_POLICY. */
@@ -89,11 +91,12 @@ typedef struct gr_state {
   uint32_t nspare; /* coroutines in GR_T_SPARE */
   uint32_t living; /* greenlets, main not counted */
   uint32_t ended;
-  bool releasing;          /* C that waits in place is told of the end */
-  bool closing;            /* nobody may wait any more */
-  bool scoped;             /* GR_T_CONTEXT or GR_T_LOCALS has been used */
-  gr_list expired;         /* timeouts that are still to be raised */
-  struct green_hub *shell; /* what the host knows of it, or NULL */
+  bool releasing;            /* C that waits in place is told of the end */
+  bool closing;             /* nobody may wait any more */
+  bool scoped;              /* GR_T_CONTEXT or GR_T_LOCALS has been used */
+  gr_list expired;          /* timeouts that are still to be raised */
+  struct green_hub *shell;  /* what the host knows of it, or NULL */
+  struct gr_limits *limits; /* of time; NULL: there are none */
   volatile sig_atomic_t interrupted; /* main is to raise "interrupted!" */
   struct gr_hooked {                 /* a hook displaced by one of later.c */
     lua_State *L;
@@ -168,8 +171,8 @@ int gr_woken(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k);
 int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k);
 
 /* The same from inside a hook, or a C function without a continuation; way 2,
- * so gr_hub_reserve first. */
-void gr_yield_in_place(lua_State *L, gr_state *S);
+ * so gr_hub_reserve first.  `what` may be NULL. */
+void gr_yield_in_place(lua_State *L, gr_state *S, const gr_wait *what);
 
 /* --- greenlets ---------------------------------------------------------- */
 

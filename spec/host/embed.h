@@ -21,7 +21,8 @@ static inline green_hub *embed_open(green_config c) {
 static inline green_greenlet *embed_spawn(green_hub *hub, const char *code,
                                           int nargs, const green_options *o) {
   lua_State *L = green_lua(hub);
-  CHECK(luaL_loadstring(L, code) == LUA_OK);
+  if (luaL_loadstring(L, code)) fprintf(stderr, "%s\n", lua_tostring(L, -1));
+  CHECK(lua_isfunction(L, -1));
   lua_insert(L, -nargs - 1);
   green_greenlet *g = green_spawn(L, nargs, o);
   if (!g) fprintf(stderr, "green_spawn: %s\n", green_message(hub));
