@@ -1,125 +1,165 @@
-/* Names and addresses: numbers, the hosts file, and what a socket has. */
+/* Names and addresses: what a host means, and what a socket has. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <math.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/un.h>
 
+#include "resolve.h"
 #include "socket.h"
 
-enum { MOST = 16 }; /* addresses of a name */
+enum { MOST = 32 }; /* addresses of a name that are tried */
 
-static const char *const unknown = "host or service not provided, or not known";
+enum { SOCKET = 1, HOST, PORT, FOUND }; /* on the stack */
+
+static const gr_wait resolve_wait = {.name = "resolve"};
 
 /* --- resolving ---------------------------------------------------------- */
 
-typedef struct query {
-  const char *name, *port;
-  int family, flags;
-  grb_addresses *found;
-} query;
-
-/* Add what a numeric address and the port mean: 0, or getaddrinfo's answer.
- * With AI_NUMERICHOST it asks nobody. */
-static int add(query *q, const char *number) {
-  struct addrinfo hints = {.ai_family = q->family,
-                           .ai_socktype = SOCK_STREAM,
-                           .ai_flags = q->flags | AI_NUMERICHOST};
-  struct addrinfo *list = NULL;
-  int status = getaddrinfo(number, q->port, &hints, &list);
-  if (status) return status;
-  for (struct addrinfo *a = list; a; a = a->ai_next) {
-    if (q->found->count == MOST) break;
-    struct grb_address *to = &q->found->at[q->found->count++];
-    to->len = a->ai_addrlen;
-    memcpy(&to->addr, a->ai_addr, a->ai_addrlen);
-  }
-  freeaddrinfo(list);
-  return 0;
-}
-
-/* A line of the hosts file: an address, and its names. */
-static void look_at(query *q, char *line) {
-  char *rest, *word;
-  line[strcspn(line, "#\n")] = 0;
-  const char *number = strtok_r(line, " \t", &rest);
-  if (!number) return;
-  while ((word = strtok_r(NULL, " \t", &rest)))
-    if (!strcasecmp(word, q->name)) {
-      add(q, number);
-      return;
-    }
-}
-
-static void look_in_hosts(query *q) {
-  char *line = NULL;
-  size_t room = 0;
-  FILE *file = fopen("/etc/hosts", "re");
-  if (!file) return;
-  while (getline(&line, &room, file) >= 0) look_at(q, line);
-  free(line);
-  fclose(file);
-}
-
-/* IPv6 before IPv4, otherwise as they came, each once. */
-static void arrange(grb_addresses *list) {
-  grb_addresses *to = list;
-  struct grb_address from[MOST];
-  int n = list->count;
-  memcpy(from, list->at, sizeof from);
-  to->count = 0;
-  for (int pass = 0; pass < 2; pass++)
-    for (int i = 0; i < n; i++) {
-      bool six = from[i].addr.ss_family == AF_INET6, seen = false;
-      if (six == (bool)pass) continue;
-      for (int k = 0; k < to->count; k++)
-        seen = seen || (to->at[k].len == from[i].len &&
-                        !memcmp(&to->at[k].addr, &from[i].addr, from[i].len));
-      if (!seen) to->at[to->count++] = from[i];
-    }
-}
-
-/* A name that is in no hosts file: this machine knows itself. */
-static void look_for_localhost(query *q) {
-  if (strcasecmp(q->name, "localhost")) return;
-  add(q, "::1");
-  add(q, "127.0.0.1");
+static grb_addresses *push_list(lua_State *L, int room) {
+  size_t size =
+      sizeof(grb_addresses) + (size_t)room * sizeof(struct grb_address);
+  grb_addresses *list = lua_newuserdatauv(L, size, 0);
+  return memset(list, 0, size);
 }
 
 static const char *no_such(int status) {
-  return status == EAI_SERVICE  ? "service not supported for socket type"
-         : status == EAI_MEMORY ? "memory allocation failure"
-                                : unknown;
+  switch (status) {
+  case EAI_SERVICE:
+    return "service not supported for socket type";
+  case EAI_ADDRFAMILY:
+    return "Address family for hostname not supported";
+  case EAI_MEMORY:
+    return "memory allocation failure";
+  default:
+    return gr_lookup_message(GR_DNS_NXDOMAIN);
+  }
 }
 
-static const char *resolve(query *q) {
-  int status = add(q, q->name);
-  if (!status || !q->name) return status ? no_such(status) : NULL;
-  if (status != EAI_NONAME) return no_such(status);
-  look_in_hosts(q);
-  if (!q->found->count) look_for_localhost(q);
-  arrange(q->found);
-  return q->found->count ? NULL : unknown;
+/* Add what a number (NULL: any address) and the port mean, as far as there is
+ * room: 0, or getaddrinfo's answer.  It asks nobody. */
+static int add_number(grb_addresses *list, int room, const char *number,
+                      const char *port, int family, bool passive) {
+  struct addrinfo hints = {.ai_family = family,
+                           .ai_socktype = SOCK_STREAM,
+                           .ai_flags =
+                               AI_NUMERICHOST | (passive ? AI_PASSIVE : 0)};
+  struct addrinfo *found = NULL;
+  int status = getaddrinfo(number, port, &hints, &found);
+  if (status) return status;
+  for (struct addrinfo *a = found; a && list->count < room; a = a->ai_next) {
+    struct grb_address *to = &list->at[list->count++];
+    to->len = a->ai_addrlen;
+    memcpy(&to->addr, a->ai_addr, a->ai_addrlen);
+  }
+  freeaddrinfo(found);
+  return 0;
 }
 
-grb_addresses *grb_resolve(lua_State *L, const char *host, const char *port,
-                           int family, bool passive) {
-  grb_addresses *found =
-      lua_newuserdatauv(L, sizeof *found + MOST * sizeof *found->at, 0);
-  memset(found, 0, sizeof *found + MOST * sizeof *found->at);
-  bool any = passive && !strcmp(host, "*");
-  query q = {.name = any ? NULL : host,
-             .port = port,
-             .family = family,
-             .flags = passive ? AI_PASSIVE : 0,
-             .found = found};
-  const char *message = resolve(&q);
-  if (!message) return found;
+/* -1: there is no such service. */
+static int port_number(const char *port) {
+  char *end;
+  struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+  struct addrinfo *found = NULL;
+  unsigned long n = strtoul(port, &end, 10);
+  if (*port >= '0' && *port <= '9' && !*end) return (int)(n & 0xffff);
+  if (getaddrinfo(NULL, port, &hints, &found)) return -1;
+  const void *a = found->ai_addr;
+  int number = ntohs(((const struct sockaddr_in *)a)->sin_port);
+  freeaddrinfo(found);
+  return number;
+}
+
+/* Nothing has been found: call `next` with the message. */
+static int give_up(lua_State *L, grb_found *next, const char *message) {
   lua_pushstring(L, message);
-  return NULL;
+  return next(L, gr_state_of(L), lua_touserdata(L, SOCKET), NULL);
+}
+
+/* Put the addresses in the lookup's place. */
+static int give(lua_State *L, gr_resolving *x, grb_found *next) {
+  gr_lookup *l = &x->lookup;
+  int port = port_number(lua_tostring(L, PORT));
+  if (l->status) return give_up(L, next, gr_lookup_message(l->status));
+  if (port < 0) return give_up(L, next, no_such(EAI_SERVICE));
+  int n = l->found.count < MOST ? (int)l->found.count : MOST;
+  grb_addresses *list = push_list(L, n);
+  for (; list->count < n; list->count++) {
+    struct grb_address *to = &list->at[list->count];
+    to->len = gr_address_with_port(&l->found.at[list->count], (unsigned)port,
+                                   &to->addr);
+  }
+  lua_closeslot(L, FOUND);
+  lua_replace(L, FOUND);
+  return next(L, gr_state_of(L), lua_touserdata(L, SOCKET), list);
+}
+
+static int await(lua_State *L, gr_state *S, grb_socket *s, gr_resolving *x,
+                 grb_found *next);
+
+static int resolve_k(lua_State *L, int status, lua_KContext next) {
+  gr_state *S = gr_state_of(L);
+  grb_socket *s = lua_touserdata(L, SOCKET);
+  gr_resolving *x = lua_touserdata(L, FOUND);
+  (void)status;
+  int how = gr_woken(L, S, next, resolve_k);
+  if (!s->resolving) return grb_fail(L, 0);
+  s->resolving = false;
+  if (how == GR_TIMEDOUT) return grb_fail(L, ETIMEDOUT);
+  if (!x->ended) return await(L, S, s, x, (grb_found *)next);
+  return give(L, x, (grb_found *)next);
+}
+
+/* As a writer of the socket: nobody else may be one meanwhile.  A socket that
+ * never waits waits here, as LuaSocket's do. */
+static int await(lua_State *L, gr_state *S, grb_socket *s, gr_resolving *x,
+                 grb_found *next) {
+  double at = grb_polls(s) ? INFINITY : grb_deadline(s, GRB_WRITE);
+  grb_check_free(L, S, s, GRB_WRITE, &resolve_wait);
+  gr_greenlet *me = gr_can_block(L, S, at);
+  s->resolving = true;
+  gr_list_append(&s->stream.writes.waiters, &me->w.node);
+  gr_resolving_await(S, x);
+  gr_arm(&S->hub, at, false);
+  return gr_park(L, S, &resolve_wait, true, (lua_KContext)next, resolve_k);
+}
+
+/* Not a number: a name. */
+static int resolve(lua_State *L, gr_state *S, grb_socket *s, grb_found *next) {
+  size_t len;
+  const char *host = lua_tolstring(L, HOST, &len);
+  gr_resolver *r = gr_check_resolver(L, S);
+  gr_resolving *x = gr_resolving_push(L, S, r);
+  if (gr_lookup_start(&x->lookup, r, host, len, s->family))
+    return give(L, x, next);
+  return await(L, S, s, x, next);
+}
+
+int grb_resolve(lua_State *L, gr_state *S, grb_socket *s, bool passive,
+                grb_found *next) {
+  size_t len;
+  const char *host = luaL_checklstring(L, HOST, &len);
+  const char *port = luaL_checkstring(L, PORT);
+  bool any = passive && len == 1 && *host == '*';
+  int room = any ? MOST : 1, status = EAI_NONAME;
+  lua_settop(L, PORT);
+  grb_addresses *list = push_list(L, room);
+  if (any || (len == strlen(host) && gr_address_numeric(host)))
+    status =
+        add_number(list, room, any ? NULL : host, port, s->family, passive);
+  if (!status) return next(L, S, s, list);
+  if (any || status != EAI_NONAME) return give_up(L, next, no_such(status));
+  lua_settop(L, PORT);
+  return resolve(L, S, s, next);
+}
+
+void grb_stop_resolving(grb_socket *s) {
+  if (!s->resolving) return;
+  s->resolving = false;
+  gr_wake_all(gr_stream_hub(&s->stream), &s->stream.writes.waiters, GR_CLOSED);
 }
 
 bool grb_unix_address(const char *path, size_t len, struct grb_address *a) {
@@ -150,27 +190,6 @@ static void push_number(lua_State *L, const struct grb_address *a) {
   getnameinfo((const struct sockaddr *)&a->addr, a->len, host, sizeof host,
               NULL, 0, NI_NUMERICHOST);
   lua_pushstring(L, host);
-}
-
-/* resolve(host) -> {{family =, addr =}, ...} | nil, message */
-static int resolve_name(lua_State *L) {
-  grb_addresses *found =
-      grb_resolve(L, luaL_checkstring(L, 1), "0", AF_UNSPEC, false);
-  if (!found) {
-    lua_pushnil(L);
-    lua_insert(L, -2);
-    return 2;
-  }
-  lua_createtable(L, found->count, 0);
-  for (int i = 0; i < found->count; i++) {
-    lua_createtable(L, 0, 2);
-    lua_pushstring(L, family_name(found->at[i].addr.ss_family));
-    lua_setfield(L, -2, "family");
-    push_number(L, &found->at[i]);
-    lua_setfield(L, -2, "addr");
-    lua_rawseti(L, -2, i + 1);
-  }
-  return 1;
 }
 
 /* --- of a socket -------------------------------------------------------- */
@@ -246,5 +265,3 @@ const luaL_Reg grb_address_methods[] = {{"getpeername", get_peer_name},
                                         {"getsockname", get_sock_name},
                                         {"getfamily", get_family},
                                         {NULL, NULL}};
-
-const luaL_Reg grb_address_funcs[] = {{"resolve", resolve_name}, {NULL, NULL}};

@@ -53,16 +53,17 @@ static int to_string(lua_State *L) {
 
 /* --- the tables --------------------------------------------------------- */
 
-/* Each domain and each kind has functions of its own, each class tables. */
+/* The streams and the datagrams of each domain have functions of their own,
+ * each class has tables. */
 
 static const luaL_Reg *const stream_methods[] = {
-    grb_methods,         grb_stats_methods,   grb_address_methods,
-    grb_connect_methods, grb_option_methods,  grb_receive_methods,
+    grb_methods,         grb_stats_methods,    grb_address_methods,
+    grb_connect_methods, grb_option_methods,   grb_receive_methods,
     grb_send_methods,    grb_sendfile_methods, NULL};
 
-static const luaL_Reg *const udp_methods[] = {
-    grb_methods, grb_address_methods, grb_option_methods,
-    grb_datagram_methods, NULL};
+static const luaL_Reg *const udp_methods[] = {grb_methods, grb_address_methods,
+                                              grb_option_methods,
+                                              grb_datagram_methods, NULL};
 
 static const luaL_Reg *const unixdgram_methods[] = {
     grb_methods,          grb_address_methods,   grb_option_methods,
@@ -108,16 +109,23 @@ static void push_metatable(lua_State *L, const char *name) {
   lua_setfield(L, metatable, "__name");
 }
 
+/* Classes `from` to `to` of a domain, into the table on top of the stack. */
+static void open_kind(lua_State *L, gr_state *S, int domain, int from, int to) {
+  push_methods(L, S, domain, from >= GRB_UNCONNECTED);
+  for (int c = from; c <= to; c++) {
+    push_metatable(L, class_names[domain][c]);
+    lua_getfield(L, -1, "__index");
+    lua_setfield(L, -4, class_names[domain][c]);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &class_names[domain][c]);
+  }
+  lua_pop(L, 1);
+}
+
 void grb_open_classes(lua_State *L, gr_state *S) {
   lua_newtable(L);
-  for (int d = 0; d < DOMAINS; d++)
-    for (int c = 0; c < GRB_CLASSES; c++) {
-      push_methods(L, S, d, c >= GRB_UNCONNECTED);
-      push_metatable(L, class_names[d][c]);
-      lua_getfield(L, -1, "__index");
-      lua_setfield(L, -4, class_names[d][c]);
-      lua_rawsetp(L, LUA_REGISTRYINDEX, &class_names[d][c]);
-      lua_pop(L, 1);
-    }
+  for (int d = 0; d < DOMAINS; d++) {
+    open_kind(L, S, d, GRB_MASTER, GRB_SERVER);
+    open_kind(L, S, d, GRB_UNCONNECTED, GRB_CONNECTED);
+  }
   lua_setfield(L, -2, "classes");
 }

@@ -27,19 +27,24 @@ int grb_have_fd(grb_socket *s, int family) {
   return grb_open_fd(s, family);
 }
 
-/* The addresses that the arguments from 2 on mean, on top of the stack; NULL
- * and a message there if they mean none. */
-static grb_addresses *addresses(lua_State *L, grb_socket *s, bool passive) {
+/* The path at index 2 as an address, at index 4. */
+static int with_path(lua_State *L, gr_state *S, grb_socket *s,
+                     grb_found *next) {
   size_t len;
-  const char *host = luaL_checklstring(L, 2, &len);
-  if (s->family != AF_UNIX)
-    return grb_resolve(L, host, luaL_checkstring(L, 3), s->family, passive);
+  const char *path = luaL_checklstring(L, 2, &len);
+  lua_settop(L, 3);
   grb_addresses *list =
       lua_newuserdatauv(L, sizeof *list + sizeof *list->at, 0);
   list->count = 1;
-  if (grb_unix_address(host, len, list->at)) return list;
+  if (grb_unix_address(path, len, list->at)) return next(L, S, s, list);
   lua_pushliteral(L, "path too long");
-  return NULL;
+  return next(L, S, s, NULL);
+}
+
+static int with_addresses(lua_State *L, gr_state *S, grb_socket *s,
+                          bool passive, grb_found *next) {
+  return s->family == AF_UNIX ? with_path(L, S, s, next)
+                              : grb_resolve(L, S, s, passive, next);
 }
 
 static int no_address(lua_State *L) {
@@ -48,10 +53,11 @@ static int no_address(lua_State *L) {
   return 2;
 }
 
-int grb_bind(lua_State *L, grb_socket *s) {
-  grb_addresses *list = addresses(L, s, true);
-  if (!list) return no_address(L);
+static int bind_on(lua_State *L, gr_state *S, grb_socket *s,
+                   grb_addresses *list) {
   int err = EADDRNOTAVAIL;
+  (void)S;
+  if (!list) return no_address(L);
   for (int i = 0; i < list->count; i++) {
     err = grb_have_fd(s, list->at[i].addr.ss_family);
     if (err) continue;
@@ -60,6 +66,11 @@ int grb_bind(lua_State *L, grb_socket *s) {
   }
   if (s->family == AF_UNIX) gr_stream_close(&s->stream);
   return grb_fail(L, err);
+}
+
+int grb_bind(lua_State *L, grb_socket *s) {
+  grb_begin(s, GRB_WRITE);
+  return with_addresses(L, gr_state_of(L), s, true, bind_on);
 }
 
 /* bind(host, port), bind(path) -> 1 | nil, message */
@@ -152,8 +163,14 @@ static int connect_on(lua_State *L, gr_state *S, grb_socket *s,
     return grb_polls(s) ? not_connected(L, s, err) : refused(L, S, s, i, err);
   if (grb_polls(s)) return not_connected(L, s, ETIMEDOUT);
   if (err == EAGAIN) return connect_again(L, S, s, i);
-  if (s->family != AF_UNIX) grb_begin(s, GRB_WRITE); /* for each address */
+  /* For each address anew; the name's lookup counts for the first. */
+  if (i && s->family != AF_UNIX) grb_begin(s, GRB_WRITE);
   return grb_wait(L, S, s, GRB_WRITE, &connect_wait, i, connect_k);
+}
+
+static int connect_to(lua_State *L, gr_state *S, grb_socket *s,
+                      grb_addresses *list) {
+  return list ? connect_on(L, S, s, 0) : no_address(L);
 }
 
 /* connect(host, port), connect(path) -> 1 | nil, message */
@@ -161,13 +178,12 @@ static int connect_socket(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_STREAM);
   if (s->family == AF_UNIX) grb_check(L, GRB_MASTER);
   gr_state *S = gr_state_of(L);
-  lua_settop(L, 3);
-  grb_addresses *list = addresses(L, s, false);
+  luaL_checkstring(L, 2);
+  if (s->family != AF_UNIX) luaL_checkstring(L, 3);
   grb_check_free(L, S, s, GRB_WRITE, &connect_wait);
   if (s->family != AF_UNIX) grb_set_class(L, 1, GRB_CLIENT);
-  if (!list) return no_address(L);
   grb_begin(s, GRB_WRITE);
-  return connect_on(L, S, s, 0);
+  return with_addresses(L, S, s, false, connect_to);
 }
 
 /* --- accept ------------------------------------------------------------- */

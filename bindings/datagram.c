@@ -3,6 +3,7 @@
  * They are sockets whose streams buffer nothing: only the descriptor and the
  * two sides to park on are used.  A datagram goes or comes as a whole, so any
  * number of greenlets may send on one socket; only one reads. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
 #include <netdb.h>
@@ -17,11 +18,11 @@ static const gr_wait from_wait = {.name = "receivefrom"};
 static const gr_wait send_wait = {.name = "send"};
 static const gr_wait to_wait = {.name = "sendto"};
 
-/* What a call is about, in the context of its continuation. */
-enum {
-  ADDRESS = 1, /* with an address: receivefrom, sendto */
-  DONE = 2     /* its results are on the stack, from index `RESULT` on */
-};
+/* Who has called often without waiting gives way before the next datagram is
+ * taken: one that a greenlet had in hands when it is killed would be lost. */
+
+/* The context of continuations: with an address (receivefrom, sendto)? */
+enum { PEER, ADDRESS };
 
 /* --- receive ------------------------------------------------------------ */
 
@@ -65,24 +66,16 @@ static ssize_t take(lua_State *L, int fd, struct grb_address *from) {
 
 static int receive_k(lua_State *L, int status, lua_KContext ctx);
 
-static int received(lua_State *L, gr_state *S, const struct grb_address *from,
-                    lua_KContext ctx) {
-  if (ctx & ADDRESS) grb_push_address(L, from);
-  if (grb_gives_way(L, S, false))
-    return grb_give_way(L, S, ctx | DONE, receive_k);
-  return lua_gettop(L) - 2;
-}
-
 /* `last`: there is no time left to wait, but what has come counts. */
 static int receive_on(lua_State *L, gr_state *S, grb_socket *s,
                       lua_KContext ctx, bool last) {
-  const gr_wait *what = ctx & ADDRESS ? &from_wait : &receive_wait;
+  const gr_wait *what = ctx == ADDRESS ? &from_wait : &receive_wait;
   struct grb_address from;
   if (grb_fd(s) < 0) return grb_fail(L, 0);
   from.addr.ss_family = (sa_family_t)s->family; /* a nameless peer tells none */
   lua_settop(L, 2);
   ssize_t n = take(L, grb_fd(s), &from);
-  if (n >= 0) return received(L, S, &from, ctx);
+  if (n >= 0) return ctx == ADDRESS ? 1 + grb_push_address(L, &from) : 1;
   if (n != -EAGAIN) return grb_fail(L, (int)-n);
   lua_settop(L, 2);
   if (!last) return grb_wait(L, S, s, GRB_READ, what, ctx, receive_k);
@@ -94,7 +87,6 @@ static int receive_k(lua_State *L, int status, lua_KContext ctx) {
   gr_state *S = gr_state_of(L);
   (void)status;
   int how = gr_woken(L, S, ctx, receive_k);
-  if (ctx & DONE) return lua_gettop(L) - 2;
   grb_socket *s = lua_touserdata(L, 1);
   return receive_on(L, S, s, ctx, how == GR_TIMEDOUT || grb_polls(s));
 }
@@ -109,14 +101,16 @@ static int start_receive(lua_State *L, grb_socket *s, lua_KContext ctx) {
   }
   lua_settop(L, 1);
   lua_pushnumber(L, most);
-  grb_check_free(L, S, s, GRB_READ, ctx & ADDRESS ? &from_wait : &receive_wait);
+  grb_check_free(L, S, s, GRB_READ,
+                 ctx == ADDRESS ? &from_wait : &receive_wait);
   grb_begin(s, GRB_READ);
+  if (grb_gives_way(L, S, false)) return grb_give_way(L, S, ctx, receive_k);
   return receive_on(L, S, s, ctx, grb_polls(s));
 }
 
 /* receive([size]) -> datagram | nil, message */
 static int receive(lua_State *L) {
-  return start_receive(L, grb_check(L, GRB_DATAGRAM), 0);
+  return start_receive(L, grb_check(L, GRB_DATAGRAM), PEER);
 }
 
 /* receivefrom([size]) -> datagram, host, port | datagram, path | nil, message
@@ -139,15 +133,32 @@ static int send_failed(lua_State *L, int err) {
   return 2;
 }
 
+/* What most addresses are: quickly. */
+static bool plain(lua_State *L, int family, struct grb_address *a) {
+  struct sockaddr_in *in = (struct sockaddr_in *)&a->addr;
+  struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&a->addr;
+  const char *host = lua_tostring(L, 3);
+  lua_Integer port = lua_isinteger(L, 4) ? lua_tointeger(L, 4) : -1;
+  if (port < 0 || port > UINT16_MAX) return false;
+  in_port_t its = htons((uint16_t)port);
+  if (family != AF_INET6) {
+    *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = its};
+    a->len = sizeof *in;
+    if (inet_pton(AF_INET, host, &in->sin_addr) == 1) return true;
+  }
+  *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = its};
+  a->len = sizeof *in6;
+  return family != AF_INET && inet_pton(AF_INET6, host, &in6->sin6_addr) == 1;
+}
+
 /* The address that 3 and 4 mean, which nobody is asked for; or a message. */
-static const char *numeric(lua_State *L, grb_socket *s,
-                           struct grb_address *a) {
+static const char *numeric(lua_State *L, grb_socket *s, struct grb_address *a) {
   struct addrinfo hints = {.ai_family = s->family,
                            .ai_socktype = SOCK_DGRAM,
                            .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
   struct addrinfo *list = NULL;
-  int err =
-      getaddrinfo(lua_tostring(L, 3), lua_tostring(L, 4), &hints, &list);
+  if (plain(L, s->family, a)) return NULL;
+  int err = getaddrinfo(lua_tostring(L, 3), lua_tostring(L, 4), &hints, &list);
   if (err) return gai_strerror(err);
   a->len = list->ai_addrlen;
   memcpy(&a->addr, list->ai_addr, a->len);
@@ -179,37 +190,34 @@ static ssize_t put(lua_State *L, int fd, const struct grb_address *to) {
 static int send_later(lua_State *L, gr_state *S, grb_socket *s,
                       lua_KContext ctx) {
   double at = lua_tonumber(L, UNTIL);
-  bool blind = s->family == AF_UNIX && ctx & ADDRESS;
+  bool blind = s->family == AF_UNIX && ctx == ADDRESS;
   if (blind) at = fmin(at, gr_now() + 2e-3);
   gr_can_block(L, S, at);
   if (!blind) gr_io_await(&s->stream.writes);
   gr_arm(&S->hub, at, false);
-  return gr_park(L, S, ctx & ADDRESS ? &to_wait : &send_wait, !blind, ctx,
+  return gr_park(L, S, ctx == ADDRESS ? &to_wait : &send_wait, !blind, ctx,
                  send_k);
-}
-
-static int sent(lua_State *L, gr_state *S, ssize_t n, lua_KContext ctx) {
-  lua_pushinteger(L, n);
-  if (grb_gives_way(L, S, false)) return grb_give_way(L, S, ctx | DONE, send_k);
-  return 1;
 }
 
 static int send_on(lua_State *L, gr_state *S, grb_socket *s, lua_KContext ctx,
                    bool last) {
   struct grb_address to;
-  const char *message = ctx & ADDRESS ? target(L, s, &to) : NULL;
+  const char *message = ctx == ADDRESS ? target(L, s, &to) : NULL;
   if (message) {
     lua_pushnil(L);
     lua_pushstring(L, message);
     return 2;
   }
   int err = 0;
-  if (s->family == AF_UNSPEC && grb_fd(s) < 0 && ctx & ADDRESS)
+  if (s->family == AF_UNSPEC && grb_fd(s) < 0 && ctx == ADDRESS)
     err = grb_open_fd(s, to.addr.ss_family);
   if (err) return grb_fail(L, err);
   if (grb_fd(s) < 0) return send_failed(L, EPIPE);
-  ssize_t n = put(L, grb_fd(s), ctx & ADDRESS ? &to : NULL);
-  if (n >= 0) return sent(L, S, n, ctx);
+  ssize_t n = put(L, grb_fd(s), ctx == ADDRESS ? &to : NULL);
+  if (n >= 0) {
+    lua_pushinteger(L, n);
+    return 1;
+  }
   if (n != -EAGAIN) return send_failed(L, (int)-n);
   if (!last) return send_later(L, S, s, ctx);
   if (grb_gives_way(L, S, true)) return grb_give_way(L, S, ctx, send_k);
@@ -220,25 +228,27 @@ static int send_k(lua_State *L, int status, lua_KContext ctx) {
   gr_state *S = gr_state_of(L);
   (void)status;
   int how = gr_woken(L, S, ctx, send_k);
-  if (ctx & DONE) return 1;
   grb_socket *s = lua_touserdata(L, 1);
-  if (grb_fd(s) < 0) return grb_fail(L, 0);
+  if (how == GR_CLOSED || (grb_fd(s) < 0 && s->family == AF_UNIX))
+    return grb_fail(L, 0);
   bool late = how == GR_TIMEDOUT && gr_now() >= lua_tonumber(L, UNTIL);
   return send_on(L, S, s, ctx, late || grb_polls(s));
 }
 
 static int start_send(lua_State *L, grb_socket *s, lua_KContext ctx) {
+  gr_state *S = gr_state_of(L);
   lua_settop(L, 4);
   grb_begin(s, GRB_WRITE);
   lua_pushnumber(L, grb_deadline(s, GRB_WRITE));
-  return send_on(L, gr_state_of(L), s, ctx, grb_polls(s));
+  if (grb_gives_way(L, S, false)) return grb_give_way(L, S, ctx, send_k);
+  return send_on(L, S, s, ctx, grb_polls(s));
 }
 
 /* send(datagram) -> size | nil, message */
 static int send_data(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_CONNECTED);
   luaL_checkstring(L, 2);
-  return start_send(L, s, 0);
+  return start_send(L, s, PEER);
 }
 
 /* sendto(datagram, host, port), sendto(datagram, path) -> size | nil, message
@@ -247,7 +257,7 @@ static int send_to(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_UNCONNECTED);
   luaL_checkstring(L, 2);
   luaL_checkstring(L, 3);
-  if (s->family != AF_UNIX) luaL_checkstring(L, 4);
+  if (s->family != AF_UNIX && !lua_isinteger(L, 4)) luaL_checkstring(L, 4);
   return start_send(L, s, ADDRESS);
 }
 
@@ -264,8 +274,11 @@ static int fail_with(lua_State *L) { /* the message is on top of the stack */
   return 2;
 }
 
-static int connect_to(lua_State *L, grb_socket *s, const grb_addresses *list) {
+static int connect_to(lua_State *L, gr_state *S, grb_socket *s,
+                      grb_addresses *list) {
   int err = EADDRNOTAVAIL;
+  (void)S;
+  if (!list) return fail_with(L);
   for (int i = 0; i < list->count; i++) {
     const struct grb_address *a = &list->at[i];
     err = grb_have_fd(s, a->addr.ss_family);
@@ -293,9 +306,9 @@ static int set_peer_name(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_DATAGRAM);
   const char *host = luaL_checkstring(L, 2);
   if (!strcmp(host, "*")) return disconnect(L, s);
-  const char *port = luaL_checkstring(L, 3);
-  grb_addresses *list = grb_resolve(L, host, port, s->family, false);
-  return list ? connect_to(L, s, list) : fail_with(L);
+  luaL_checkstring(L, 3);
+  grb_begin(s, GRB_WRITE);
+  return grb_resolve(L, gr_state_of(L), s, false, connect_to);
 }
 
 /* setsockname(host, port) -> 1 | nil, message */
@@ -311,7 +324,8 @@ static int connect_path(lua_State *L) {
   grb_addresses *list =
       lua_newuserdatauv(L, sizeof *list + sizeof *list->at, 0);
   list->count = 1;
-  if (grb_unix_address(path, len, list->at)) return connect_to(L, s, list);
+  if (grb_unix_address(path, len, list->at))
+    return connect_to(L, gr_state_of(L), s, list);
   lua_pushliteral(L, "path too long");
   return fail_with(L);
 }

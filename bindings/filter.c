@@ -11,7 +11,7 @@ static const gr_wait handshake_wait = {.name = "handshake"};
  * socket | nil, message.  From then on the filter is its user value, and its
  * class is that of a client. */
 static int put_filter(lua_State *L) {
-  grb_socket *s = grb_check(L, GRB_ANY);
+  grb_socket *s = grb_check(L, GRB_STREAM);
   gr_filter *f = lua_touserdata(L, 2);
   luaL_argcheck(
       L, f && lua_rawlen(L, 2) >= sizeof *f && f->magic == &gr_filter_magic, 2,
@@ -36,6 +36,8 @@ static int put_filter(lua_State *L) {
   return 1;
 }
 
+enum { WAITED, POLLED }; /* what handshake_k is called after */
+
 static int handshake_k(lua_State *L, int status, lua_KContext ctx);
 
 static int failed(lua_State *L, grb_socket *s, gr_filter *f, int err) {
@@ -52,7 +54,9 @@ static int go_on(lua_State *L, gr_state *S, grb_socket *s, bool last) {
   int got = gr_filter_handshake(&s->stream, L);
   if (got == -ECANCELED) return lua_error(L);
   if (got == -EAGAIN && !last)
-    return grb_wait(L, S, s, GRB_READ, &handshake_wait, 0, handshake_k);
+    return grb_wait(L, S, s, GRB_READ, &handshake_wait, WAITED, handshake_k);
+  if (got == -EAGAIN && grb_gives_way(L, S, true))
+    return grb_give_way(L, S, POLLED, handshake_k);
   if (got == -EAGAIN) return failed(L, s, f, ETIMEDOUT);
   if (got < 0) return failed(L, s, f, -got);
   lua_pushboolean(L, 1);
@@ -64,15 +68,14 @@ static int handshake_k(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   int how = gr_woken(L, S, ctx, handshake_k);
   grb_socket *s = lua_touserdata(L, 1);
-  bool late = how == GR_TIMEDOUT;
-  if (late) gr_timed_out(L, 2);
-  return go_on(L, S, s, late);
+  if (how == GR_TIMEDOUT) gr_timed_out(L, 2);
+  return go_on(L, S, s, how == GR_TIMEDOUT || ctx == POLLED);
 }
 
 /* handshake(socket [, timeout]) -> true | nil, message.  Without a timeout the
  * socket's own counts. */
 static int handshake(lua_State *L) {
-  grb_socket *s = grb_check(L, GRB_ANY);
+  grb_socket *s = grb_check(L, GRB_STREAM);
   gr_state *S = gr_state_of(L);
   bool own = lua_isnoneornil(L, 2);
   double at = own ? 0 : gr_check_deadline(L, S, 2);

@@ -16,23 +16,23 @@
 
 /* clang-format off */
 #define SSL_FUNCTIONS(X)                                                       \
-  X(SSL_CIPHER_description) X(SSL_CIPHER_get_bits) X(SSL_CTX_add_client_CA)    \
-  X(SSL_CTX_callback_ctrl) X(SSL_CTX_check_private_key) X(SSL_CTX_ctrl)        \
-  X(SSL_CTX_dane_enable) X(SSL_CTX_dane_set_flags) X(SSL_CTX_free)             \
-  X(SSL_CTX_get_cert_store) X(SSL_CTX_get_options)                             \
-  X(SSL_CTX_get_verify_depth) X(SSL_CTX_get_verify_mode)                       \
-  X(SSL_CTX_load_verify_locations) X(SSL_CTX_new) X(SSL_CTX_sess_set_new_cb)   \
-  X(SSL_CTX_set0_tmp_dh_pkey) X(SSL_CTX_set_alpn_protos)                       \
-  X(SSL_CTX_set_alpn_select_cb) X(SSL_CTX_set_cert_verify_callback)            \
-  X(SSL_CTX_set_cipher_list) X(SSL_CTX_set_ciphersuites)                       \
-  X(SSL_CTX_set_client_CA_list) X(SSL_CTX_set_client_hello_cb)                 \
-  X(SSL_CTX_set_default_verify_paths) X(SSL_CTX_set_keylog_callback)           \
-  X(SSL_CTX_set_options) X(SSL_CTX_set_psk_client_callback)                    \
-  X(SSL_CTX_set_psk_server_callback) X(SSL_CTX_set_session_id_context)         \
-  X(SSL_CTX_set_verify) X(SSL_CTX_set_verify_depth)                            \
-  X(SSL_CTX_use_PrivateKey) X(SSL_CTX_use_certificate)                         \
-  X(SSL_CTX_use_psk_identity_hint) X(SSL_SESSION_free)                         \
-  X(SSL_SESSION_is_resumable) X(SSL_clear_options)                             \
+  X(OPENSSL_init_ssl) X(SSL_CIPHER_description) X(SSL_CIPHER_get_bits)         \
+  X(SSL_CTX_add_client_CA) X(SSL_CTX_callback_ctrl)                            \
+  X(SSL_CTX_check_private_key) X(SSL_CTX_ctrl) X(SSL_CTX_dane_enable)          \
+  X(SSL_CTX_dane_set_flags) X(SSL_CTX_free) X(SSL_CTX_get_cert_store)          \
+  X(SSL_CTX_get_options) X(SSL_CTX_get_verify_depth)                           \
+  X(SSL_CTX_get_verify_mode) X(SSL_CTX_load_verify_locations) X(SSL_CTX_new)   \
+  X(SSL_CTX_sess_set_new_cb) X(SSL_CTX_set0_tmp_dh_pkey)                       \
+  X(SSL_CTX_set_alpn_protos) X(SSL_CTX_set_alpn_select_cb)                     \
+  X(SSL_CTX_set_cert_verify_callback) X(SSL_CTX_set_cipher_list)               \
+  X(SSL_CTX_set_ciphersuites) X(SSL_CTX_set_client_CA_list)                    \
+  X(SSL_CTX_set_client_hello_cb) X(SSL_CTX_set_default_verify_paths)           \
+  X(SSL_CTX_set_keylog_callback) X(SSL_CTX_set_options)                        \
+  X(SSL_CTX_set_psk_client_callback) X(SSL_CTX_set_psk_server_callback)        \
+  X(SSL_CTX_set_session_id_context) X(SSL_CTX_set_verify)                      \
+  X(SSL_CTX_set_verify_depth) X(SSL_CTX_use_PrivateKey)                        \
+  X(SSL_CTX_use_certificate) X(SSL_CTX_use_psk_identity_hint)                  \
+  X(SSL_SESSION_free) X(SSL_SESSION_is_resumable) X(SSL_clear_options)         \
   X(SSL_client_hello_get0_ext) X(SSL_ctrl) X(SSL_dane_enable)                  \
   X(SSL_dane_tlsa_add) X(SSL_do_handshake) X(SSL_export_keying_material)       \
   X(SSL_free) X(SSL_get0_alpn_selected) X(SSL_get0_param)                      \
@@ -52,7 +52,7 @@
   X(ASN1_INTEGER_to_BN) X(ASN1_OCTET_STRING_free) X(ASN1_STRING_get0_data)     \
   X(ASN1_STRING_length) X(ASN1_STRING_to_UTF8) X(ASN1_TIME_print)              \
   X(BIO_clear_flags) X(BIO_ctrl) X(BIO_free) X(BIO_get_data)                   \
-  X(BIO_get_new_index) X(BIO_meth_new) X(BIO_meth_set_ctrl)                    \
+  X(BIO_get_new_index) X(BIO_meth_free) X(BIO_meth_new) X(BIO_meth_set_ctrl)   \
   X(BIO_meth_set_read_ex) X(BIO_meth_set_write_ex) X(BIO_new)                  \
   X(BIO_new_file) X(BIO_new_mem_buf) X(BIO_s_mem) X(BIO_set_data)              \
   X(BIO_set_flags) X(BIO_set_init) X(BIO_test_flags) X(BN_bn2hex) X(BN_free)   \

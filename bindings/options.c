@@ -257,7 +257,8 @@ static int unsupported(lua_State *L) {
   size_t n;
   const char *name = lua_tolstring(L, 2, &n);
   name = lua_pushlstring(L, name, n < MOST ? n : MOST);
-  return luaL_argerror(L, 2, lua_pushfstring(L, "unsupported option `%s'", name));
+  return luaL_argerror(L, 2,
+                       lua_pushfstring(L, "unsupported option `%s'", name));
 }
 
 /* getoption(name) -> value | nil, message */

@@ -6,11 +6,10 @@
 
 static const luaL_Reg in_c[] = {
     {"greenlua.core", luaopen_greenlua_core},
-    {"greenlua.core.wait", luaopen_greenlua_core_wait},
-    {"greenlua.core.timeout", luaopen_greenlua_core_timeout},
-    {"greenlua.core.waitlist", luaopen_greenlua_core_waitlist},
+    {"greenlua.core.dns", luaopen_greenlua_core_dns},
     {"greenlua.core.http", luaopen_greenlua_core_http},
     {"greenlua.core.json", luaopen_greenlua_core_json},
+    {"greenlua.core.luaio", luaopen_greenlua_core_luaio},
     {"greenlua.core.queue", luaopen_greenlua_core_queue},
     {"greenlua.core.scope", luaopen_greenlua_core_scope},
     {"greenlua.core.select", luaopen_greenlua_core_select},
@@ -18,6 +17,9 @@ static const luaL_Reg in_c[] = {
     {"greenlua.core.signal", luaopen_greenlua_core_signal},
     {"greenlua.core.socket", luaopen_greenlua_core_socket},
     {"greenlua.core.ssl", luaopen_greenlua_core_ssl},
+    {"greenlua.core.timeout", luaopen_greenlua_core_timeout},
+    {"greenlua.core.wait", luaopen_greenlua_core_wait},
+    {"greenlua.core.waitlist", luaopen_greenlua_core_waitlist},
     {NULL, NULL}};
 
 /* Push the loader of an embedded module. */

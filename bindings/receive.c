@@ -90,7 +90,6 @@ static int take_until(lua_State *L, gr_stream *st) {
 
 static int take_some(lua_State *L, gr_stream *st) {
   size_t n = st->in.len, max = (size_t)lua_tointeger(L, 2);
-  if (!n) return 0;
   return take(L, st, SOME, n < max ? n : max, 0);
 }
 
@@ -102,12 +101,13 @@ static size_t wanted(lua_State *L) {
 
 /* Serve a read from the buffer: how many results, 0 if it needs more bytes. */
 static int serve(lua_State *L, gr_stream *st, int mode) {
+  if (!st->in.len) return 0;
   switch (mode) {
   case LINE:
   case NEXT:
     return take_line(L, st, mode);
   case EXACT:
-    if (!st->in.len || st->in.len < wanted(L)) return 0;
+    if (st->in.len < wanted(L)) return 0;
     return take(L, st, EXACT, wanted(L), 0);
   case SOME:
     return take_some(L, st);

@@ -109,6 +109,12 @@ static int failure(lua_State *L, const grb_socket *s, const outgoing *o,
   return 3;
 }
 
+/* Is there anything left of a string?  Of a list only its next element tells.
+ */
+static bool is_over(const outgoing *o) {
+  return !o->list && o->i > o->j;
+}
+
 /* Write one lot: 1: go on; 0: nothing is left; -errno. */
 static int write_some(lua_State *L, grb_socket *s, outgoing *o) {
   struct iovec pieces[GR_STREAM_PIECES];
@@ -119,7 +125,7 @@ static int write_some(lua_State *L, grb_socket *s, outgoing *o) {
   ssize_t done = size ? gr_stream_write(&s->stream, pieces, n) : 0;
   if (done >= 0) advance(o, pieces, n, (size_t)done);
   if (o->list) lua_settop(L, 5);
-  return done < 0 ? (int)done : n > 0;
+  return done < 0 ? (int)done : n > 0 && !is_over(o);
 }
 
 static int send_k(lua_State *L, int status, lua_KContext ctx);
@@ -165,7 +171,8 @@ static int send_data(lua_State *L) {
   } else {
     size_t size;
     luaL_checklstring(L, 2, &size);
-    set_range(L, &o, (lua_Integer)size);
+    o.j = (lua_Integer)size;
+    if (lua_gettop(L) > 2) set_range(L, &o, o.j);
     o.sent = o.i - 1;
   }
   if (!gr_list_empty(&s->stream.writes.waiters))

@@ -75,8 +75,9 @@ static int open_file(lua_State *L) {
 
 /* --- sending ------------------------------------------------------------ */
 
-static int failure(lua_State *L, const task *t, int err) {
-  grb_fail(L, err);
+static int failure(lua_State *L, grb_socket *s, const task *t, int err) {
+  lua_pushnil(L);
+  lua_pushstring(L, grb_stream_message(&s->stream, GRB_WRITE, err));
   lua_pushinteger(L, t->sent);
   return 3;
 }
@@ -105,7 +106,7 @@ static int go_on(lua_State *L, gr_state *S, grb_socket *s, bool last) {
     return grb_wait(L, S, s, GRB_WRITE, &sendfile_wait, 0, sendfile_k);
   if (got == -EAGAIN && grb_gives_way(L, S, true))
     return grb_give_way(L, S, 0, sendfile_k);
-  if (got < 0) return failure(L, t, got == -EAGAIN ? ETIMEDOUT : -got);
+  if (got < 0) return failure(L, s, t, got == -EAGAIN ? ETIMEDOUT : -got);
   lua_pushinteger(L, t->sent);
   return 1;
 }
@@ -130,12 +131,11 @@ static int send_file(lua_State *L) {
   grb_check_free(L, S, s, GRB_WRITE, &sendfile_wait);
   task *t = push_task(L);
   t->fd = open_file(L);
-  if (t->fd < 0) return failure(L, t, errno);
+  if (t->fd < 0) return failure(L, s, t, errno);
   t->at = (uint64_t)at;
   t->left = (uint64_t)length;
   grb_begin(s, GRB_WRITE);
   return go_on(L, S, s, grb_polls(s));
 }
 
-const luaL_Reg grb_sendfile_methods[] = {{"sendfile", send_file},
-                                         {NULL, NULL}};
+const luaL_Reg grb_sendfile_methods[] = {{"sendfile", send_file}, {NULL, NULL}};

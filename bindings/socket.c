@@ -199,7 +199,9 @@ static int from_fd(lua_State *L) {
 }
 
 static int close_socket(lua_State *L) {
-  gr_stream_close(&grb_check(L, GRB_ANY)->stream);
+  grb_socket *s = grb_check(L, GRB_ANY);
+  grb_stop_resolving(s);
+  gr_stream_close(&s->stream);
   lua_pushinteger(L, 1);
   return 1;
 }
@@ -337,14 +339,15 @@ const luaL_Reg grb_stats_methods[] = {
 
 int luaopen_greenlua_core_socket(lua_State *L) {
   static const luaL_Reg funcs[] = {
-      {"tcp", tcp},          {"tcp4", tcp4}, {"tcp6", tcp6},
-      {"unix", unix_stream}, {"pair", pair}, {"fromfd", from_fd},
-      {"gettime", get_time}, {"gethostname", host_name}, {NULL, NULL}};
+      {"tcp", tcp},          {"tcp4", tcp4},
+      {"tcp6", tcp6},        {"unix", unix_stream},
+      {"pair", pair},        {"fromfd", from_fd},
+      {"gettime", get_time}, {"gethostname", host_name},
+      {NULL, NULL}};
   gr_state *S = gr_state_open(L);
   if (gr_streams_open(&S->hub)) return luaL_error(L, "not enough memory");
   luaL_newlibtable(L, funcs);
   gr_setfuncs(L, S, funcs);
-  gr_setfuncs(L, S, grb_address_funcs);
   gr_setfuncs(L, S, grb_connect_funcs);
   gr_setfuncs(L, S, grb_datagram_funcs);
   gr_setfuncs(L, S, grb_filter_funcs);

@@ -32,6 +32,7 @@ typedef struct grb_socket {
   gr_stream stream;
   int family; /* AF_UNSPEC as long as it is open */
   uint8_t class;
+  bool resolving;      /* a name, for its next descriptor */
   bool delays;         /* somebody turned TCP_NODELAY off */
   uint8_t passes;      /* 1: what it accepts has TCP_NODELAY; 2: it hasn't */
   double block, total; /* of settimeout; negative: none */
@@ -146,11 +147,21 @@ typedef struct grb_addresses {
   } at[];
 } grb_addresses;
 
-/* Push the addresses of a host and a port ("0" …) in a userdata, IPv6 first.
- * family: AF_UNSPEC for any; passive: to bind, "*" is any address.  NULL: a
- * message is pushed instead. */
-grb_addresses *grb_resolve(lua_State *L, const char *host, const char *port,
-                           int family, bool passive);
+/* What goes on with the addresses of a host, which are at index 4; NULL: there
+ * are none, and a message is on top of the stack. */
+typedef int grb_found(lua_State *L, gr_state *S, grb_socket *s,
+                      grb_addresses *list);
+
+/* Find the addresses of the host at index 2 and the port at index 3, for the
+ * socket at index 1 (of its family, if it has one), and call `next`.  A number
+ * is known at once; for a name the greenlet parks, for as long as the running
+ * operation of the side GRB_WRITE may take, unless the socket never waits.
+ * passive: to bind, "*" is any address.  Call as `return grb_resolve(...)`. */
+int grb_resolve(lua_State *L, gr_state *S, grb_socket *s, bool passive,
+                grb_found *next);
+
+/* The socket is being closed: whoever resolves for it is told so. */
+void grb_stop_resolving(grb_socket *s);
 
 /* The path of a UNIX socket; false if it is too long. */
 bool grb_unix_address(const char *path, size_t len, struct grb_address *a);
@@ -177,7 +188,6 @@ extern const luaL_Reg grb_send_methods[];    /* send.c */
 extern const luaL_Reg grb_sendfile_methods[];
 extern const luaL_Reg grb_datagram_methods[]; /* datagram.c */
 extern const luaL_Reg grb_unixdgram_methods[];
-extern const luaL_Reg grb_address_funcs[];
 extern const luaL_Reg grb_connect_funcs[];
 extern const luaL_Reg grb_datagram_funcs[];
 extern const luaL_Reg grb_filter_funcs[]; /* filter.c */

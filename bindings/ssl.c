@@ -36,6 +36,9 @@ int luaopen_greenlua_core_ssl(lua_State *L) {
   static const luaL_Reg funcs[] = {{"curve_names", curve_names}, {NULL, NULL}};
   const char *problem = grb_load_openssl();
   if (problem) return luaL_error(L, "cannot load OpenSSL: %s", problem);
+  /* What has gathered is still written when exit(3) is called, which is later
+   * than OpenSSL would free what it needs for that. */
+  OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL);
   grb_open_wire(L);
   grb_open_contexts(L);
   grb_open_connections(L);

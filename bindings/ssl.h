@@ -80,7 +80,7 @@ enum { GRB_CONTEXT = 1, GRB_CHOOSE, GRB_FORMER };
 extern const gr_filter_type grb_tls_type;
 
 /* OpenSSL's view of a connection's descriptor.  0, or -1: out of memory. */
-int grb_set_bio(grb_tls *c);
+int grb_set_bio(lua_State *L, grb_tls *c);
 
 void grb_open_wire(lua_State *L);
 void grb_open_connections(lua_State *L);

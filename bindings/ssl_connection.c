@@ -53,7 +53,7 @@ static int new_connection(lua_State *L) {
   lua_setiuservalue(L, -2, GRB_CONTEXT);
   ERR_clear_error();
   c->ssl = SSL_new(x->ctx);
-  if (!c->ssl || grb_set_bio(c)) return grb_ssl_fail(L, grb_reason());
+  if (!c->ssl || grb_set_bio(L, c)) return grb_ssl_fail(L, grb_reason());
   SSL_set_app_data(c->ssl, c);
   if (x->luasec) {
     c->filter.late[0] = "wantread";
@@ -77,7 +77,8 @@ static bool is_address(const char *name) {
 static bool expect_name(SSL *ssl, const char *name) {
   X509_VERIFY_PARAM *p = SSL_get0_param(ssl);
   if (is_address(name)) return X509_VERIFY_PARAM_set1_ip_asc(p, name) == 1;
-  X509_VERIFY_PARAM_set_hostflags(p, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  X509_VERIFY_PARAM_set_hostflags(p, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                                         X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
   return X509_VERIFY_PARAM_set1_host(p, name, 0) == 1;
 }
 
@@ -88,7 +89,8 @@ static int set_name(lua_State *L) {
   size_t n;
   const char *name = luaL_checklstring(L, 2, &n);
   if (!c->ssl) return grb_ssl_fail(L, "closed");
-  luaL_argcheck(L, n && n < 256 && !memchr(name, 0, n), 2,
+  /* With a dot in front OpenSSL would take any name below it. */
+  luaL_argcheck(L, n && n < 256 && *name != '.' && !memchr(name, 0, n), 2,
                 "name of a host expected");
   ERR_clear_error();
   if ((!is_address(name) && SSL_set_tlsext_host_name(c->ssl, name) != 1) ||

@@ -8,8 +8,6 @@
 
 /* --- the descriptor, as OpenSSL sees it ---------------------------------- */
 
-static BIO_METHOD *method; /* the same for all, and never changed */
-
 static int wire_write(BIO *b, const char *data, size_t size, size_t *done) {
   grb_tls *c = BIO_get_data(b);
   gr_filter_put(&c->filter, data, size);
@@ -34,17 +32,39 @@ static long wire_ctrl(BIO *b, int what, long number, void *pointer) {
   return what == BIO_CTRL_FLUSH;
 }
 
-void grb_open_wire(lua_State *L) {
-  if (method) return;
-  method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "greenlua");
-  if (!method || !BIO_meth_set_write_ex(method, wire_write) ||
-      !BIO_meth_set_read_ex(method, wire_read) ||
-      !BIO_meth_set_ctrl(method, wire_ctrl))
-    luaL_error(L, "not enough memory");
+/* The state's BIO_METHOD is in the registry under this.  It is made before all
+ * connections, and so is freed after them. */
+static const char key;
+
+static int free_method(lua_State *L) {
+  BIO_METHOD **m = lua_touserdata(L, 1);
+  if (*m) BIO_meth_free(*m);
+  *m = NULL;
+  return 0;
 }
 
-int grb_set_bio(grb_tls *c) {
-  BIO *b = BIO_new(method);
+static bool fill_method(BIO_METHOD *m) {
+  return m && BIO_meth_set_write_ex(m, wire_write) &&
+         BIO_meth_set_read_ex(m, wire_read) && BIO_meth_set_ctrl(m, wire_ctrl);
+}
+
+void grb_open_wire(lua_State *L) {
+  BIO_METHOD **m = lua_newuserdatauv(L, sizeof *m, 0);
+  *m = NULL;
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, free_method);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "greenlua");
+  if (!fill_method(*m)) luaL_error(L, "not enough memory");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+}
+
+int grb_set_bio(lua_State *L, grb_tls *c) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &key);
+  BIO_METHOD **m = lua_touserdata(L, -1);
+  BIO *b = BIO_new(*m);
+  lua_pop(L, 1);
   if (!b) return -1;
   BIO_set_data(b, c);
   BIO_set_init(b, 1);

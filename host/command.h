@@ -5,6 +5,7 @@
  *   repl.c       the prompt
  *   line.c       how it gets a line while greenlets run
  *   edit.c       and how that is edited on a terminal
+ *   coop*.c      what is lent to C libraries (coop.h)
  */
 #ifndef GR_COMMAND_H
 #define GR_COMMAND_H

@@ -406,6 +406,9 @@ void gr_interrupt(lua_State *L, gr_state *S, int arg) {
     enlist(L, S, g);
     lua_pop(L, 1);
     end_with(L, S, g);
+  } else if (w->state == GR_PARKED && w->what->foreign) {
+    add_pending(L, S, arg);
+    gr_wake(&S->hub, w, GR_RAISE);
   } else if (w->state == GR_PARKED) {
     lua_State *to = gr_blocked_thread(S, g);
     if (!lua_checkstack(to, 1)) luaL_error(L, "not enough memory");

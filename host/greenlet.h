@@ -1,4 +1,4 @@
-/* Inside host/: what state.c needs of greenlet.c. */
+/* Inside host/: what its other files need of greenlet.c and park.c. */
 #ifndef GR_GREENLET_H
 #define GR_GREENLET_H
 
@@ -13,6 +13,9 @@ void gr_greenlet_init(gr_greenlet *g);
  * only if S->scoped. */
 void gr_inherit(lua_State *L, gr_state *S, uint32_t slot);
 void gr_forget(gr_state *S, uint32_t slot);
+
+/* Push the oldest interrupt that waits for `g`; false if there is none. */
+bool gr_take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g);
 
 /* Run the pending <close> variables of a coroutine that stands still, after
  * those of the coroutines that it has resumed.  LUA_OK, or the status of an

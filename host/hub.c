@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
   BUDGET = 256,      /* switches before the loop is polled */
@@ -174,6 +175,7 @@ void gr_hub_abandon(gr_hub *hub, gr_waiter *w) {
   gr_stack *s = w->stack;
   if (!s) return;
   w->stack = NULL;
+  if (s->guard) s->guard->undo(s->guard);
   gr_stack_close(s);
   hub->nstacks--;
 }
@@ -221,6 +223,13 @@ void gr_hub_block(gr_hub *hub) {
   }
   go(hub, self, next);
   w->stack = NULL;
+}
+
+void gr_hub_block_guarded(gr_hub *hub, gr_guard *guard) {
+  gr_stack *self = hub->stack;
+  self->guard = guard;
+  gr_hub_block(hub);
+  self->guard = NULL;
 }
 
 /* --- the pass ----------------------------------------------------------- */
@@ -351,9 +360,7 @@ void gr_hub_post(gr_hub *hub, gr_post *p) {
   ev_async_send(hub->loop, &hub->async);
 }
 
-static void on_async(struct ev_loop *loop, ev_async *w, int events) {
-  gr_hub *hub = w->data;
-  (void)loop, (void)events;
+void gr_hub_run_posts(gr_hub *hub) {
   pthread_mutex_lock(&hub->lock);
   gr_post *p = hub->posts;
   hub->posts = NULL;
@@ -365,7 +372,35 @@ static void on_async(struct ev_loop *loop, ev_async *w, int events) {
   }
 }
 
+static void on_async(struct ev_loop *loop, ev_async *w, int events) {
+  (void)loop, (void)events;
+  gr_hub_run_posts(w->data);
+}
+
 /* --- life --------------------------------------------------------------- */
+
+void gr_hub_add_part(gr_hub *hub, gr_part *part,
+                     void (*fini)(gr_hub *, gr_part *)) {
+  part->fini = fini;
+  gr_list_append(&hub->parts, &part->node);
+}
+
+static void fini_parts(gr_hub *hub) {
+  while (!gr_list_empty(&hub->parts)) {
+    gr_part *part = gr_container(hub->parts.prev, gr_part, node);
+    gr_node_remove(&part->node);
+    part->fini(hub, part);
+  }
+}
+
+void gr_hub_after_fork(gr_hub *hub) {
+  if (hub->pid == getpid()) return;
+  hub->pid = getpid();
+  pthread_mutex_init(&hub->lock, NULL); /* some thread may have had it */
+  hub->posts = NULL;
+  hub->last_post = &hub->posts;
+  ev_loop_fork(hub->loop);
+}
 
 int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
   memset(hub, 0, sizeof *hub);
@@ -375,12 +410,14 @@ int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
   gr_list_init(&hub->idlers);
   gr_list_init(&hub->watches);
   gr_list_init(&hub->fresh);
+  gr_list_init(&hub->parts);
   gr_timers_init(&hub->timers);
   gr_stack_adopt(&hub->driver);
   hub->stack = &hub->driver;
   hub->max_stacks = MAX_STACKS;
   hub->armed = INFINITY;
   hub->last_post = &hub->posts;
+  hub->pid = getpid();
   hub->owns_loop = !loop;
   hub->loop = loop ? loop : ev_loop_new(EVFLAG_AUTO);
   if (!hub->loop) return -1;
@@ -407,6 +444,7 @@ int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
 
 void gr_hub_fini(gr_hub *hub) {
   struct ev_loop *loop = hub->loop;
+  fini_parts(hub);
   if (hub->streams) hub->fini_streams(hub);
   if (ev_is_active(&hub->timer)) ev_ref(loop);
   ev_timer_stop(loop, &hub->timer);

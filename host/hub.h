@@ -30,6 +30,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "list.h"
 #include "stack.h"
@@ -60,7 +61,9 @@ enum {
 /* A kind of wait: static, one for each blocking function. */
 typedef struct gr_wait {
   const char *name; /* for people: "sleep", "join", "receive" … */
-  bool calm; /* it waits for all to end: not a deadlock if nothing is left */
+  bool calm;    /* it waits for all to end: not a deadlock if nothing is left */
+  bool foreign; /* in C code that is not ours: what is raised in the waiter
+                   stays pending until it is back in Lua (later.c) */
   /* What was handed to `w`, which is ready, goes to the next in line: `w` is
    * closed before it could run.  NULL: nothing is handed over.  `by`: who
    * closes it (for the layer above). */
@@ -100,6 +103,13 @@ typedef struct gr_post {
   struct gr_post *next;
   void (*run)(gr_hub *, struct gr_post *); /* called from inside the loop */
 } gr_post;
+
+/* What belongs to a hub and is made on first use, by whoever needs it: it is
+ * closed with the hub. */
+typedef struct gr_part {
+  gr_node node;
+  void (*fini)(gr_hub *, struct gr_part *); /* frees it */
+} gr_part;
 
 struct gr_hub {
   gr_list ready;
@@ -144,7 +154,12 @@ struct gr_hub {
   void (*flush)(gr_hub *); /* NULL, or due before the loop is polled */
   void (*fini_streams)(gr_hub *);
 
+  gr_list parts;                /* closed with it, the last one first */
+  struct gr_threadpool *pool;   /* threadpool.c; NULL: not needed so far */
+  struct gr_resolver *resolver; /* resolver.c: the one of the system's names */
+
   /* posts */
+  pid_t pid; /* of the process whose they are */
   pthread_mutex_t lock;
   gr_post *posts, **last_post;
 };
@@ -155,6 +170,14 @@ int gr_hub_init(gr_hub *, struct ev_loop *loop);
 
 /* Stop all watchers and free all stacks but the running one. */
 void gr_hub_fini(gr_hub *);
+
+/* Have a part closed with the hub. */
+void gr_hub_add_part(gr_hub *, gr_part *, void (*fini)(gr_hub *, gr_part *));
+
+/* In a child after a fork, once: the loop gets a poll of its own, and posts of
+ * threads that are not there any more are forgotten.  Nothing happens
+ * elsewhere. */
+void gr_hub_after_fork(gr_hub *);
 
 /* Seconds on the monotonic clock. */
 double gr_now(void);
@@ -198,6 +221,15 @@ void gr_park_waiter(gr_hub *, const gr_wait *, bool external);
 /* Way 2: set the current, parked waiter's stack aside until it is woken. */
 void gr_hub_block(gr_hub *);
 
+/* What is armed for a wait and lies on the stack that is set aside: it has to
+ * be undone if that stack is never come back to. */
+typedef struct gr_guard {
+  void (*undo)(struct gr_guard *);
+} gr_guard;
+
+/* The same; if the stack is abandoned meanwhile, `guard` is undone first. */
+void gr_hub_block_guarded(gr_hub *, gr_guard *guard);
+
 /* Drop a dead waiter's stack, whatever stands on it. */
 void gr_hub_abandon(gr_hub *, gr_waiter *);
 
@@ -212,6 +244,9 @@ void gr_alarm_clear(gr_hub *, gr_alarm *);
  * until then.  It does not keep the program going: count it in
  * hub->external, on the hub's thread, for as long as it is awaited. */
 void gr_hub_post(gr_hub *, gr_post *p);
+
+/* Do now what has been posted; for whoever has just joined a thread. */
+void gr_hub_run_posts(gr_hub *);
 
 /* Is there anything that could still wake somebody? */
 bool gr_hub_alive(const gr_hub *);

@@ -9,6 +9,7 @@
 
 #include "alloc.h"
 #include "command.h"
+#include "coop.h"
 #include "greenlualib.h"
 
 #define VERSION "greenlua 0.1.0"
@@ -51,8 +52,13 @@ static void print_help(FILE *to) {
           "  -v            print the versions\n"
           "  -W            show warnings\n"
           "  -E            ignore LUA_INIT, LUA_PATH and LUA_CPATH\n"
+          "  --monkey      make `socket`, `ssl`, `io`, `os` let greenlets run, "
+          "for libraries\n"
+          "                that know of none; before anything else is run\n"
           "  -             the script is on stdin\n"
           "  --            what follows is no option\n"
+          "  --coop-libc   C libraries that wait (poll, recv, sleep ...) let "
+          "others run\n"
           "  --help        print this\n"
           "  --version     print the versions, and nothing else\n"
           "\n"
@@ -152,8 +158,8 @@ static int run_require(lua_State *L, const char *what) {
 
 typedef struct options {
   bool code, prompt, versions, clean; /* -e, -i, -v, -E */
-  bool help, version;
-  const char *bad; /* the option that is wrong */
+  bool help, version, coop, monkey;   /* the long ones */
+  const char *bad;                    /* the option that is wrong */
   int argc;
   int script; /* its index in argv; argc if there is none */
 } options;
@@ -191,7 +197,13 @@ static bool accept_long(options *o, const char *name) {
     o->help = true;
   else if (!strcmp(name, "version"))
     o->version = true;
-  return o->help || o->version;
+  else if (!strcmp(name, "coop-libc"))
+    o->coop = true;
+  else if (!strcmp(name, "monkey"))
+    o->monkey = true;
+  else
+    return false;
+  return true;
 }
 
 static void parse_options(options *o, char **argv) {
@@ -300,6 +312,8 @@ static void open_libraries(lua_State *L, const options *o) {
 
 /* What is on the command line, in its order; false after an error. */
 static bool run_all(lua_State *L, char **argv, const options *o) {
+  if (o->monkey && call_module(L, "greenlua.monkey", "patch_all") != LUA_OK)
+    return false;
   if (!o->clean && run_init(L) != LUA_OK) return false;
   if (!run_options(L, argv, o->script)) return false;
   bool script = o->script < o->argc;
@@ -329,6 +343,7 @@ static int protected_main(lua_State *L) {
   set_arg(L, o->argc, argv, o->script);
   lua_gc(L, LUA_GCGEN, 0, 0);
   gr_interrupt_open(L);
+  if (o->coop) gr_coop_open(L);
   lua_pushboolean(L, run_all(L, argv, o));
   return 1;
 }

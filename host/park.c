@@ -1,7 +1,7 @@
 #include <assert.h>
 #include <math.h>
 
-#include "state.h"
+#include "greenlet.h"
 
 /* How a greenlet of Lua parks and goes on: state.h says how to use it. */
 
@@ -9,8 +9,7 @@ enum { FAST_STACKS = 64 }; /* on which to wait for a turn */
 
 /* --- raising ------------------------------------------------------------ */
 
-/* Push the oldest interrupt that waits for `g`; false if there is none. */
-static bool take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
+bool gr_take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
   if (S->interrupted && g == S->main) {
     S->interrupted = false;
     luaL_where(L, 1);
@@ -108,26 +107,6 @@ static int raise_deadlock(lua_State *L, gr_state *S) {
   return lua_error(L);
 }
 
-static void restore_hook(gr_state *S) {
-  lua_sethook(S->later.L, S->later.hook, S->later.mask, S->later.count);
-}
-
-static void raise_hook(lua_State *L, lua_Debug *ar) {
-  gr_state *S = gr_state_open(L);
-  (void)ar;
-  restore_hook(S);
-  luaL_error(L, "%s", S->later.message);
-}
-
-void gr_raise_later(gr_state *S, lua_State *co, const char *message) {
-  S->later.L = co;
-  S->later.hook = lua_gethook(co);
-  S->later.mask = lua_gethookmask(co);
-  S->later.count = lua_gethookcount(co);
-  S->later.message = message;
-  lua_sethook(co, raise_hook, LUA_MASKRET | LUA_MASKCOUNT, 1);
-}
-
 lua_State *gr_resumee(lua_State *L) {
   lua_Debug ar;
   lua_State *co = NULL;
@@ -179,7 +158,7 @@ gr_greenlet *gr_can_block(lua_State *L, gr_state *S, double at) {
     luaL_error(L, "cannot block here: the hub itself is running this "
                   "function (a rawlink must not block; link may)");
   }
-  if (g->w.flags & GR_PENDING && take_interrupt(L, S, g)) gr_raise(L, S, g);
+  if (g->w.flags & GR_PENDING && gr_take_interrupt(L, S, g)) gr_raise(L, S, g);
   if (at < INFINITY && gr_timers_reserve(&S->hub.timers))
     luaL_error(L, "not enough memory");
   if (L == g->L && lua_isyieldable(L)) return g;
@@ -243,13 +222,24 @@ void gr_yield_in_place(lua_State *L, gr_state *S) {
   S->resumed = NULL; /* whose it was has parked since, perhaps */
 }
 
+int gr_block_in_place(gr_state *S, const gr_wait *what, bool external,
+                      gr_guard *guard) {
+  gr_waiter *w = S->hub.current;
+  S->hub.stack->data = gr_running_thread(S);
+  w->values = 0;
+  gr_park_waiter(&S->hub, what, external);
+  gr_hub_block_guarded(&S->hub, guard);
+  S->resumed = NULL; /* as above */
+  return w->status;
+}
+
 int gr_woken(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
   if (S->resumed != L) return refuse(L, S, ctx, k);
   S->resumed = NULL;
   gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
   int status = g->w.status;
   if (status == GR_RAISE) {
-    if (g->w.values || take_interrupt(L, S, g)) gr_raise(L, S, g);
+    if (g->w.values || gr_take_interrupt(L, S, g)) gr_raise(L, S, g);
   } else if (status == GR_DEADLOCK && !g->w.what->calm) {
     raise_deadlock(L, S);
   }

@@ -52,6 +52,6 @@ ssize_t gr_stream_sendfile(gr_stream *s, int fd, uint64_t at, size_t size) {
     return err;
   }
   if (!size) return 0;
-  if (s->filter) return copy(s, fd, (off_t)at, size);
-  return send_direct(s, fd, (off_t)at, size);
+  return s->filter ? copy(s, fd, (off_t)at, size)
+                   : send_direct(s, fd, (off_t)at, size);
 }

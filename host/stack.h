@@ -20,13 +20,14 @@ typedef struct gr_stack {
   void *place;         /* where it stopped */
   void (*run)(void *); /* what a new one runs; must not return */
   void *arg;
-  gr_node node; /* its user's */
-  void *data;   /* its user's */
-  char *base;   /* lowest usable byte; NULL: the thread's own */
-  size_t size;  /* from base on, usable */
-  void *fake;   /* AddressSanitizer's frames of it */
-  void *fiber;  /* ThreadSanitizer's name for it */
-  unsigned id;  /* valgrind's */
+  gr_node node;           /* its user's */
+  void *data;             /* its user's */
+  struct gr_guard *guard; /* its user's: see hub.h */
+  char *base;             /* lowest usable byte; NULL: the thread's own */
+  size_t size;            /* from base on, usable */
+  void *fake;             /* AddressSanitizer's frames of it */
+  void *fiber;            /* ThreadSanitizer's name for it */
+  unsigned id;            /* valgrind's */
 } gr_stack;
 
 enum { GR_STACK_SIZE = 1 << 20 };

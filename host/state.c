@@ -7,7 +7,7 @@
 #include "greenlet.h"
 
 static const char key; /* of the state in the registry */
-static const char watcher_key;
+static const char watchers_key;
 
 void gr_push_table(lua_State *L, gr_state *S, int t) {
   lua_pushvalue(S->L, t);
@@ -80,18 +80,28 @@ gr_state *gr_state_peek(lua_State *L) {
 }
 
 void gr_state_watch(lua_State *L, lua_CFunction f) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &watchers_key) == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_createtable(L, 1, 0);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &watchers_key);
+  }
   lua_pushcfunction(L, f);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &watcher_key);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  lua_pop(L, 1);
 }
 
 /* NULL: it is about to be closed. */
-static void tell_watcher(lua_State *L, gr_state *S) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &watcher_key) == LUA_TNIL) {
-    lua_pop(L, 1);
-    return;
+static void tell_watchers(lua_State *L, gr_state *S) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &watchers_key) == LUA_TTABLE) {
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    for (lua_Integer i = 1; i <= n; i++) {
+      lua_rawgeti(L, -1, i);
+      if (S) lua_pushlightuserdata(L, S);
+      lua_call(L, S != NULL, 0);
+    }
   }
-  if (S) lua_pushlightuserdata(L, S);
-  lua_call(L, S != NULL, 0);
+  lua_pop(L, 1);
 }
 
 gr_state *gr_state_open(lua_State *L) {
@@ -121,7 +131,7 @@ gr_state *gr_state_open(lua_State *L) {
   if (!lua_checkstack(T, LUA_MINSTACK)) luaL_error(L, "not enough memory");
   make_main(L, S);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
-  tell_watcher(L, S);
+  tell_watchers(L, S);
   return S;
 }
 
@@ -157,7 +167,7 @@ static void close_all(lua_State *L, gr_state *S) {
 
 void gr_state_close(lua_State *L, gr_state *S) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  tell_watcher(L, NULL);
+  tell_watchers(L, NULL);
   close_all(L, S);
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);

@@ -89,12 +89,15 @@ typedef struct gr_state {
   bool scoped;     /* GR_T_CONTEXT or GR_T_LOCALS has been used */
   gr_list expired; /* timeouts that are still to be raised */
   volatile sig_atomic_t interrupted; /* main is to raise "interrupted!" */
-  struct {                           /* a hook displaced by gr_raise_later */
+  struct gr_hooked {                 /* a hook displaced by one of later.c */
     lua_State *L;
     lua_Hook hook;
     int mask, count;
-    const char *message;
-  } later;
+    const char *message;     /* what to raise, or: */
+    gr_greenlet *target;     /* whose interrupt, */
+    struct CallInfo *inside; /* and after which call; */
+    bool fails;              /* that one is to fail */
+  } later, failed;
 } gr_state;
 
 /* The state's hub, opened on first use.  Raises if that fails. */
@@ -104,7 +107,7 @@ gr_state *gr_state_open(lua_State *L);
 gr_state *gr_state_peek(lua_State *L);
 
 /* Have `f(S)` called, with the state as a light userdata, when it is opened,
- * and `f()` before it is closed.  One `f` for a Lua state. */
+ * and `f()` before it is closed. */
 void gr_state_watch(lua_State *L, lua_CFunction f);
 
 /* Close every greenlet and the hub, as closing the Lua state would. */
@@ -220,6 +223,35 @@ lua_State *gr_resumee(lua_State *L);
 /* Raise `message` (static) in `co` as soon as the C function that it is in
  * returns. */
 void gr_raise_later(gr_state *S, lua_State *co, const char *message);
+
+/* --- C code that is not ours --------------------------------------------- */
+/* It waits in the midst of something, so nothing can be raised through it.
+ * A wait of such code is marked as `foreign`; an interrupt ends it, but stays
+ * pending.  Then the wait fails, and all others of the same C function, so
+ * that it comes to its end; as soon as it has returned the interrupt is raised
+ * (gr_fail_call).  If it does not return but raise an error, that one comes
+ * first, and the interrupt at the greenlet's next park. */
+
+/* The thread in which the running greenlet (there is one) is: its own, or a
+ * coroutine that it runs. */
+lua_State *gr_running_thread(gr_state *S);
+
+/* Is something to be raised in the running greenlet? */
+bool gr_interrupted(gr_state *S);
+
+/* Raise it as soon as the C function that the greenlet is in has returned. */
+void gr_raise_after_call(gr_state *S);
+
+/* The same, and that function fails on its account. */
+void gr_fail_call(gr_state *S);
+
+/* Does it?  Then no wait of it may begin. */
+bool gr_call_failed(gr_state *S);
+
+/* Park the running greenlet and set its stack aside; gr_hub_reserve first.
+ * How the wait ended, GR_RAISE for one; nothing is raised. */
+int gr_block_in_place(gr_state *S, const gr_wait *what, bool external,
+                      gr_guard *guard);
 
 /* Push what greenlet `arg` has returned, all of it; how many values.  It has
  * ended, and without an error. */

@@ -21,7 +21,7 @@ local greenlet = require "greenlua.greenlet"
 local members = require "greenlua.pool.members"
 local Queue = require("greenlua.queue").Queue
 local AsyncResult = require("greenlua.event").AsyncResult
-local is_timeout = require("greenlua.core.timeout").is
+local check_seconds = require("greenlua.object").check_seconds
 
 local M = {}
 
@@ -157,11 +157,7 @@ local function check_ask(actor, message, timeout)
   if actor == core.current() then
     error(("%s cannot ask itself: it would wait for ever"):format(actor.name), 3)
   end
-  if timeout == nil or is_timeout(timeout) then return end
-  if type(timeout) ~= "number" or not (timeout >= 0) then
-    error(("bad argument #2 to 'ask' (a timeout is a number of seconds, not negative; got %s)")
-      :format(tostring(timeout)), 3)
-  end
+  check_seconds("ask", 2, timeout, 4)
 end
 
 local function no_longer(ask) ask.awaited = false end

@@ -10,6 +10,7 @@
 local core = require "greenlua.core"
 local waiting = require "greenlua.core.wait"
 local native = require "greenlua.core.timeout"
+local check_seconds = require("greenlua.object").check_seconds
 
 local M = {}
 
@@ -72,15 +73,6 @@ local function label(g)
   local named = extra and extra.fields and extra.fields.name
   local name = named and ("%s %q"):format(getmetatable(g).__name, g.name) or g.name
   return ("%s: %s"):format(name, state)
-end
-
-local function check_timeout(name, arg, timeout)
-  if timeout == nil or native.is(timeout) then return end
-  local seconds = type(timeout) == "number" and timeout
-  if not (seconds and seconds >= 0) then
-    error(("bad argument #%d to '%s' (a timeout is a number of seconds, not negative; got %s)")
-      :format(arg, name, tostring(timeout)), 3)
-  end
 end
 
 -- Make `class` a class of greenlets; `base` is what it inherits from.
@@ -196,7 +188,7 @@ Greenlet.successful = core.successful
 -- @tparam[opt] number|Timeout timeout how long to wait for its end
 -- @treturn boolean true; false if the time ran out first
 function Greenlet:kill(err, timeout)
-  check_timeout("kill", 2, timeout)
+  check_seconds("kill", 2, timeout)
   M.kill(self, err)
   return waiting.join(self, timeout)
 end
@@ -451,7 +443,7 @@ end
 -- alive by then; 0 neither waits nor raises
 function M.killall(list, err, timeout)
   check_greenlets(list)
-  check_timeout("killall", 3, timeout)
+  check_seconds("killall", 3, timeout)
   for _, g in ipairs(list) do M.kill(g, err) end
   if timeout == 0 then return end
   local timer <close> = type(timeout) == "number" and native.new(timeout) or nil

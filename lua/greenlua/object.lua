@@ -61,15 +61,26 @@ function M.label(object)
   return name and ("%s %q"):format(class, name) or class
 end
 
+--- Check an argument that is a timeout: nil, a Timeout, or a number of seconds
+-- that is not negative.
+-- @tparam string method for the message
+-- @tparam integer arg which argument it is
+-- @param timeout
+-- @tparam[opt=3] integer level whom the error blames, as `error` counts
+function M.check_seconds(method, arg, timeout, level)
+  if timeout == nil or is_timeout(timeout) then return end
+  if type(timeout) == "number" and timeout >= 0 then return end
+  error(("bad argument #%d to '%s' (a timeout is a number of seconds, not negative; got %s)")
+    :format(arg, method, tostring(timeout)), level or 3)
+end
+
 --- Check a method's first argument, which is a timeout and not nil.
 -- An expired Timeout is raised.
 -- @tparam string method for the message
 -- @param timeout
 function M.check_timeout(method, timeout)
-  if type(timeout) == "number" and timeout >= 0 then return end
   if is_timeout(timeout) then return waitlist.check(timeout) end
-  error(("bad argument #1 to '%s' (a timeout is a number of seconds, not negative; got %s)")
-    :format(method, tostring(timeout)), 3)
+  M.check_seconds(method, 1, timeout, 4)
 end
 
 local function callable(value)

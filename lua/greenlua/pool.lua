@@ -15,7 +15,7 @@ local group = require "greenlua.pool.group"
 local object = require "greenlua.object"
 
 local Group = group.Group
-local check_timeout = group._check_timeout
+local check_seconds = object.check_seconds
 
 local M = { Group = Group }
 
@@ -99,7 +99,7 @@ end
 -- @tparam[opt] number|Timeout timeout
 -- @treturn integer how many are free; 0 if the time ran out first
 function Pool:wait_available(timeout)
-  check_timeout("wait_available", 1, timeout)
+  check_seconds("wait_available", 1, timeout)
   local deadline = type(timeout) == "number" and core.now() + timeout
   while self:full() do -- those who came earlier may have taken it
     local left = deadline and math.max(0, deadline - core.now()) or timeout

@@ -7,7 +7,7 @@
 -- @module greenlua.select
 
 local native = require "greenlua.core.select"
-local is_timeout = require("greenlua.core.timeout").is
+local check_seconds = require("greenlua.object").check_seconds
 local waiting = require "greenlua.select.wait"
 
 local POLLIN, POLLOUT, POLLNVAL = native.POLLIN, native.POLLOUT, native.POLLNVAL
@@ -23,13 +23,6 @@ local M = {
   POLLIN = POLLIN, POLLOUT = POLLOUT, POLLNVAL = POLLNVAL,
   POLLERR = native.POLLERR, POLLHUP = native.POLLHUP,
 }
-
-local function check_timeout(name, arg, timeout)
-  if timeout == nil or is_timeout(timeout) then return end
-  if type(timeout) == "number" and timeout >= 0 then return end
-  error(("bad argument #%d to '%s' (a timeout is a number of seconds, not negative; got %s)")
-    :format(arg, name, tostring(timeout)), 4)
-end
 
 local function check_fd(name, arg, object)
   local ok, fd = pcall(fd_of, object)
@@ -77,13 +70,13 @@ end
 -- The timeout is third, or fourth after the list of gevent's.
 local function check_third(third, ...)
   if type(third) ~= "table" or select("#", ...) == 0 then
-    check_timeout("select", 3, third)
+    check_seconds("select", 3, third, 4)
     return third
   end
   if next(third) ~= nil then
     error("bad argument #3 to 'select' (exceptional conditions cannot be waited for)", 3)
   end
-  check_timeout("select", 4, (...))
+  check_seconds("select", 4, (...), 4)
   return (...)
 end
 
@@ -172,7 +165,7 @@ end
 --   if ready[2] & select.POLLIN ~= 0 then print(ready[1]:receive()) end
 -- end
 function Poll:poll(timeout)
-  check_timeout("poll", 1, timeout)
+  check_seconds("poll", 1, timeout)
   local objects = table.move(self.objects, 1, #self.objects, 1, {})
   local masks = table.move(self.masks, 1, #self.masks, 1, {})
   local fds = {}

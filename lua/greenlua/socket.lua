@@ -17,7 +17,8 @@
 --   a mistake, and raised as one.
 -- * An error that is raised where a greenlet waits (a kill, a Timeout) leaves
 --   what has been read in the socket for the next reader.
--- * Names are numbers, `"localhost"`, and what the hosts file has.
+-- * Hosts are looked up on the hub (see `greenlua.dns`), and a socket's timeout
+--   covers that; one that never waits (0) waits for it nevertheless.
 --
 -- @usage
 -- local green = require "greenlua"
@@ -94,6 +95,11 @@ function socket.skip(count, ...)
   return select(math.max(count, 0) + 1, ...)
 end
 
+--- The `try` without a finalizer: `newtry()`.
+-- @function try
+-- @param ... a value, and a message in case it is none
+-- @return the same
+
 --- Does nothing, as LuaSocket's on systems of this kind.
 function socket.__unload() end
 
@@ -135,7 +141,7 @@ end
 -- @treturn[2] string `"address already in use"`, `"permission denied"` …
 function socket.bind(host, port, backlog)
   if host == "*" then host = "0.0.0.0" end
-  local addresses, err = core.resolve(host)
+  local addresses, err = require("greenlua.core.dns").lookup(nil, host)
   if not addresses then return nil, err end
   for _, address in ipairs(addresses) do
     local sock
@@ -147,12 +153,11 @@ end
 
 local families = { unspec = core.tcp, inet = core.tcp4, inet6 = core.tcp6 }
 
-local function connect(host, port, local_host, local_port, family, timeout)
+local function connect(host, port, local_host, local_port, family)
   local create = families[family or "unspec"]
   if not create then error(("bad family '%s' to 'connect'"):format(family), 3) end
   local sock, err = create()
   if not sock then return nil, err end
-  sock:settimeout(timeout)
   local ok = true
   if local_host then ok, err = sock:bind(local_host, local_port or 0) end
   if ok then ok, err = sock:connect(host, port) end
@@ -160,15 +165,14 @@ local function connect(host, port, local_host, local_port, family, timeout)
     sock:close()
     return nil, err
   end
-  sock:settimeout()
   return sock
 end
 
 --- Connects to the first address of a host that answers.
 -- @usage local conn <close> = assert(socket.connect("localhost", 8080))
 -- @usage local conn <close> = assert(socket.connect { host = "::1", port = 8080, timeout = 2 })
--- @tparam string|table host or a table with `host`, `port`, `timeout` (seconds for
---   each address), `local_host`, `local_port` and `family`
+-- @tparam string|table host or a table of options, with which it races IPv6 and
+--   IPv4, and can speak TLS: see `greenlua.socket.connect`
 -- @tparam number|string port
 -- @tparam[opt] string local_host to connect from
 -- @tparam[opt] number|string local_port
@@ -179,8 +183,7 @@ end
 --   `"host or service not provided, or not known"` …
 function socket.connect(host, port, local_host, local_port, family)
   if type(host) ~= "table" then return connect(host, port, local_host, local_port, family) end
-  local o = host
-  return connect(o.host, o.port, o.local_host, o.local_port, o.family, o.timeout)
+  return require("greenlua.socket.connect").connect(host)
 end
 
 --- As `connect`, over IPv4 only.
@@ -324,8 +327,8 @@ end
 -- @tparam[opt="both"] string how `"send"`, `"receive"` or `"both"`
 -- @treturn integer 1
 
---- Limits how long calls wait, as it does for all sockets. 0 never waits (but gives way to others now and
--- then); nil or a negative number waits for ever.
+--- Limits how long calls wait, as it does for all sockets. 0 never waits (but gives
+-- way to others now and then); nil or a negative number waits for ever.
 -- @function Client:settimeout
 -- @tparam[opt] number seconds
 -- @tparam[opt="b"] string mode `"b"` and `"t"`, as LuaSocket has them: both count
@@ -380,7 +383,7 @@ end
 -- @tparam[opt=8192] integer size
 -- @treturn[1] string datagram
 -- @treturn[2] nil
--- @treturn[2] string `"timeout"`, `"connection refused"` (an earlier datagram was), …
+-- @treturn[2] string `"timeout"`, `"connection refused"` (an earlier datagram was) …
 
 --- Receives a datagram and tells whose it is. For unconnected ones.
 -- @function Datagram:receivefrom

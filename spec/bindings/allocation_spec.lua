@@ -15,4 +15,10 @@ describe("running out of memory", function()
       assert.matches("not enough memory", line)
     end
   end)
+
+  it("while names are looked up is told, too", function()
+    local code, out, err = support.run { "spec/bindings/allocation/fail_names.lua" }
+    assert.equal(0, code, err)
+    assert.is_true(tonumber(out) > 100)
+  end)
 end)

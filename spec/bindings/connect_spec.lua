@@ -26,6 +26,28 @@ describe("greenlua.core.socket accept", function()
     free = function(server) server:close() end,
   }
 
+  it("loses no connection to the kill of a greenlet that never has to wait", function()
+    local server <close> = assert(socket.bind("127.0.0.1", 0, 256))
+    local _, port = server:getsockname()
+    local clients, peers = {}, {}
+    for i = 1, 150 do clients[i] = assert(socket.connect("127.0.0.1", port)) end
+    while #peers < 150 do
+      local g = green.spawn(function()
+        while true do peers[#peers + 1] = assert(server:accept()) end
+      end)
+      green.sleep(0)
+      g:kill()
+    end
+    for i = 1, 150 do
+      peers[i]:send "x"
+      peers[i]:close()
+    end
+    for i = 1, 150 do
+      assert.equal("x", clients[i]:receive "*a")
+      clients[i]:close()
+    end
+  end)
+
   it("takes all connections that wait", function()
     local server <close>, port = sockets.listen() -- luacheck: ignore
     local clients = {}

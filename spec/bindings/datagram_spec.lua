@@ -275,6 +275,31 @@ describe("greenlua.core.socket datagrams", function()
     a:close()
   end)
 
+  it("loses no datagram to the kill of a reader that never has to wait", function()
+    local a, b <close> = couple()
+    b:setoption("recv-buffer-size", 1 << 20)
+    for i = 1, 200 do a:send(tostring(i)) end
+    local seen = {}
+    while #seen < 200 do
+      local g = green.spawn(function()
+        while true do seen[#seen + 1] = tonumber((b:receive())) end
+      end)
+      green.sleep(0)
+      g:kill()
+    end
+    for i = 1, 200 do assert.equal(i, seen[i]) end
+    a:close()
+  end)
+
+  it("sends from the first call on, however many there were before", function()
+    local server <close>, port = bound()
+    for _ = 1, 100 do
+      local sock <close> = socket.udp()
+      assert.equal(1, sock:sendto("x", "127.0.0.1", port))
+      assert.equal("x", server:receive())
+    end
+  end)
+
   it("sends to all of a network, and to a group", function()
     local a <close>, port = bound(nil, "*")
     local b <close> = socket.udp4()

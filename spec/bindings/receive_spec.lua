@@ -225,7 +225,7 @@ describe("greenlua.core.socket receive", function()
     assert.error_matches(function() a:receive_some "x" end, "#1 to 'receive_some' %(number")
     assert.error_matches(function() a:read_until "" end, "#1 to 'read_until' %(delimiter")
     assert.error_matches(function() a:read_until("x", -1) end, "#2 to 'read_until' %(max")
-    assert.error_matches(function() a.receive(io.stdout) end, "tcp{client} expected")
+    assert.error_matches(function() a.receive(io.stdout) end, "unixstream{client} expected")
   end)
 
   it("serves thousands of connections out of one buffer", function()

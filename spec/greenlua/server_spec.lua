@@ -2,6 +2,7 @@ local green = require "greenlua"
 local lfs = require "lfs"
 local servers = require "spec.support.servers"
 local socket = require "greenlua.socket"
+local support = require "spec.support"
 
 local StreamServer = green.server.StreamServer
 local connect, stream = servers.connect, servers.stream
@@ -50,7 +51,8 @@ describe("greenlua.server.StreamServer", function()
   end)
 
   it("serves one family where an address says so", function()
-    for at, works in pairs { ["*:0"] = "127.0.0.1", ["[::1]:0"] = "::1", ["127.0.0.1:0"] = "127.0.0.1",
+    for at, works in pairs { ["*:0"] = "127.0.0.1", ["[::1]:0"] = "::1",
+      ["127.0.0.1:0"] = "127.0.0.1",
         ["[::]:0"] = "::1" } do
       local fails = works == "::1" and "127.0.0.1" or "::1"
       local server <close> = stream(function(conn) conn:send "ok" end, { at = at })
@@ -75,7 +77,8 @@ describe("greenlua.server.StreamServer", function()
 
   it("serves abstract UNIX sockets", function()
     local name = ("\0greenlua %s"):format(path())
-    local server <close> = stream(function(conn, a) conn:send(tostring(a)) end, { at = { path = name } })
+    local server <close> = stream(function(conn, a) conn:send(tostring(a)) end,
+      { at = { path = name } })
     assert.equal("unix:", read_all(server))
     assert.matches("^StreamServer on unix:@greenlua", tostring(server))
   end)
@@ -138,7 +141,8 @@ describe("greenlua.server.StreamServer", function()
     local closed = assert(socket.tcp4())
     closed:close()
     assert.matches("closed$", select(2, StreamServer(closed, print):start()))
-    assert.matches("^cannot listen on 192.0.2.1:80: ", select(2, StreamServer("192.0.2.1:80", print):start()))
+    assert.matches("^cannot listen on 192.0.2.1:80: ", select(2, StreamServer("192.0.2.1:80",
+      print):start()))
     assert.matches("^cannot listen on no.such.host.invalid:80: host or service",
       select(2, StreamServer("no.such.host.invalid:80", print):start()))
   end)
@@ -146,10 +150,9 @@ describe("greenlua.server.StreamServer", function()
   it("says that a port is taken", function()
     local first <close> = stream(print)
     local second = StreamServer({ "127.0.0.1", first.port }, print)
-    assert.same({ nil, ("cannot listen on 127.0.0.1:%d: address already in use"):format(first.port) },
-      { second:start() })
-    assert.same({ nil, ("cannot listen on 127.0.0.1:%d: address already in use"):format(first.port) },
-      { second:serve_forever() })
+    local taken = ("cannot listen on 127.0.0.1:%d: address already in use"):format(first.port)
+    assert.same({ nil, taken }, { second:start() })
+    assert.same({ nil, taken }, { second:serve_forever() })
     assert.is_false(second.started)
     local both <close> = stream(print, { at = 0 })
     assert.matches("in use", select(2, StreamServer(both.port, print):start()))
@@ -210,6 +213,17 @@ describe("greenlua.server.StreamServer", function()
     assert.same({ { name, "it failed" } }, reports)
   end)
 
+  it("leaves a handler the name that it has given itself", function()
+    local reports = servers.errors(function()
+      local server <close> = stream(function()
+        green.current().name = "worker"
+        error("it failed", 0)
+      end)
+      read_all(server)
+    end)
+    assert.same({ { "worker", "it failed" } }, reports)
+  end)
+
   it("knows the client of a connection that has been reset", function()
     local reports = servers.errors(function()
       local server <close> = stream(function(conn) assert(conn:receive()) end)
@@ -233,13 +247,15 @@ describe("greenlua.server.StreamServer", function()
     assert(server:start())
     local conn <close> = connect(server)
     assert.equal("HELLO!127.0.0.1", ask(conn, "hello"))
-    assert.is_true(Upper.is(server) and StreamServer.is(server) and green.server.BaseServer.is(server))
+    assert.is_true(Upper.is(server) and StreamServer.is(server)
+      and green.server.BaseServer.is(server))
     assert.is_false(Upper.is(StreamServer(0, print)))
     assert.matches('^Upper "loud" on 127.0.0.1:%d+: listens, %d running$', tostring(server))
   end)
 
   it("takes anything callable, and another one later", function()
-    local server <close> = stream(setmetatable({}, { __call = function(_, conn, a) conn:send(a.host) end }))
+    local server <close> = stream(setmetatable({}, { __call = function(_, conn,
+      a) conn:send(a.host) end }))
     assert.equal("127.0.0.1", read_all(server))
     server:set_handle(function(conn) conn:send "second" end)
     assert.equal("second", read_all(server))
@@ -271,16 +287,19 @@ describe("greenlua.server.StreamServer", function()
       assert.error_matches(function() StreamServer(table.unpack(args, 1, args.n)) end, pattern)
     end
     refused("bad argument #2 to 'StreamServer' %(function or callable expected, got nil", 0)
-    refused("bad argument #3 to 'StreamServer' %(a table of options expected, got number", 0, print, 5)
+    refused("bad argument #3 to 'StreamServer' %(a table of options expected, got number", 0, print,
+      5)
     refused("unknown option 'blacklog' to 'StreamServer'", 0, print, { blacklog = 5 })
     for name, bad in pairs { backlog = 0, reuse_port = 1, pool = "x", max_accept = 0.5,
-        handshake_timeout = -1, stop_timeout = 0 / 0, proxy_protocol = { "x" }, tls = 5, mode = "600",
+        handshake_timeout = -1, stop_timeout = 0 / 0, proxy_protocol = { "x" }, tls = 5,
+          mode = "600",
         name = 5 } do
-      refused(("server_spec.lua:%%d+: bad option '%s' to 'StreamServer' %%(.* expected, got "):format(name),
+      refused(("^bad option '%s' to 'StreamServer' %%(.* expected, got "):format(name),
         0, print, { [name] = bad })
     end
     refused("bad option 'pool'", 0, print, { pool = 0 })
     refused("bad option 'proxy_protocol'", 0, print, { proxy_protocol = false })
+    refused('got "1.2.3"%)$', 0, print, { proxy_protocol = { "::1", "1.2.3" } })
   end)
 
   it("gives its descriptor to another server, backlog and all", function()
@@ -303,9 +322,105 @@ describe("greenlua.server.StreamServer", function()
     assert.equal("first", ask(a, "x"))
   end)
 
+  it("hands its descriptor to a new process, and no connection is lost", function()
+    local server = stream(function(conn)
+      conn:send "old\n"
+      conn:receive()
+    end, { pool = 1 })
+    local a <close> = connect(server)
+    assert.equal("old", (a:receive()))
+    local b <close> = connect(server) -- in the backlog
+    local fd = server:fileno(true)
+    local child <close> = support.start { "-e", ([[
+      local green = require "greenlua"
+      local server
+      server = green.server.StreamServer({ fd = %d }, function(conn)
+        conn:send "new\n"
+        server:close()
+      end)
+      assert(server:start())
+      print "ready"
+      io.stdout:flush()
+      assert(server:serve_forever())
+    ]]):format(fd) }
+    server:fileno(false)
+    servers.await(function()
+      green.sleep(0.005)
+      return child:output() == "ready\n"
+    end)
+    local stop = green.spawn(server.stop, server, 5)
+    b:settimeout(10)
+    assert.equal("new", (b:receive()))
+    a:send "bye\n"
+    assert.is_true(stop:get())
+    servers.await(function()
+      green.sleep(0.005)
+      return not child:running()
+    end)
+    assert.same({ "ready\n", "" }, { child:output() })
+  end)
+
+  it("ends quietly with its program, handlers and all", function()
+    for _, how in ipairs { "os.exit(0, true)", "green.shutdown()", "return" } do
+      for _, pool in ipairs { "nil", "green.Pool(5)" } do
+        local code, out, err = support.run { "-e", ([[
+          local green, socket = require "greenlua", require "greenlua.socket"
+          local closed = { __close = function() print "closed" end }
+          local server = green.server.StreamServer("127.0.0.1:0", function(conn)
+            local _ <close> = setmetatable({}, closed)
+            conn:receive()
+          end, { pool = %s })
+          assert(server:start())
+          local conn = assert(socket.connect("127.0.0.1", server.port))
+          while #server < 1 do green.sleep(0) end
+          green.sleep(0)
+          if %q == "return" then server:stop(0) end
+          %s
+        ]]):format(pool, how, how) }
+        assert.same({ 0, "closed\n", "" }, { code, out, err })
+      end
+    end
+  end)
+
+  it("is derived from, to serve in another way", function()
+    local BaseServer = green.server.BaseServer
+    assert.error_matches(function() BaseServer(0, print):start() end,
+      "BaseServer cannot be started: it does not say how it serves")
+    -- It greets by itself, and has handlers for what follows.
+    local Greeter = BaseServer:extend "Greeter"
+    Greeter._kind = "stream"
+    Greeter._options = setmetatable({ greeting = { "a string", function(v)
+      return type(v) == "string"
+    end } }, { __index = BaseServer._options })
+    function Greeter:_set_up(options) self.greeting = options.greeting end
+    function Greeter:_serve(listener, handlers)
+      local function main(s, conn, n)
+        local session <close> = s -- luacheck: ignore 211
+        self._handle(conn, n)
+      end
+      local n = 0
+      while self._listener == listener do
+        self:_await_room(handlers)
+        local conn = listener:accept()
+        if conn then
+          n = n + 1
+          conn:send(self.greeting)
+          self:_spawn(handlers, main, conn, n)
+        end
+      end
+    end
+    local server <close> = Greeter("127.0.0.1:0", function(conn, n) conn:send(n .. "\n") end,
+      { greeting = "hello, ", pool = 1 })
+    assert(server:start())
+    for i = 1, 3 do assert.equal(("hello, %d\n"):format(i), read_all(server)) end
+    assert.is_true(server:stop())
+    assert.error_matches(function() Greeter(0, print, { greeting = 5 }) end, "option 'greeting'")
+  end)
+
   it("works in main and under a C boundary #main", function()
     local server <close> = stream(function(conn)
-      for _ = 1, 3 do conn:send((("x"):gsub("x", function() return (conn:receive()) end)) .. "\n") end
+      for _ = 1, 3 do conn:send((("x"):gsub("x", function() return (conn:receive()) end))
+        .. "\n") end
     end)
     local conn <close> = connect(server)
     for i = 1, 3 do assert.equal("l" .. i, ask(conn, "l" .. i)) end

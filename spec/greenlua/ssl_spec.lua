@@ -17,7 +17,9 @@ describe("greenlua.ssl", function()
   teardown(function() ca:close() end)
 
   -- Both ends of a connection, or why not.
-  local function couple(c, s, name) return tls.couple(c or client, s or server, name or "localhost") end
+  local function couple(c, s, name)
+    return tls.couple(c or client, s or server, name or "localhost")
+  end
 
   -- It works in both directions.
   local function assert_talks(a, b)
@@ -135,7 +137,7 @@ describe("greenlua.ssl", function()
       assert.error_matches(function() client:connect(a) end,
         "#2 to 'connect' %(name of the host expected, got nil")
       assert.error_matches(function() client:accept(a) end, "'accept' on the context of a client")
-      assert.error_matches(function() server:connect(a, "x") end, "'connect' on the context of a serv")
+      assert.error_matches(function() server:connect(a, "x") end, "on the context of a server")
       assert.error_matches(function() client:connect({}, "x") end, "tcp{any} expected")
       local listener <close> = assert(socket.bind("127.0.0.1", 0))
       assert.error_matches(function() server:accept(listener) end, "a listening socket")
@@ -173,6 +175,13 @@ describe("greenlua.ssl", function()
         assert.equal("hostname mismatch, the certificate is not for: " .. name, why)
         assert.matches("alert", why_not)
       end
+    end)
+
+    it("heeds names where they belong, and no part of them", function()
+      local nameless = assert(ssl.server(ca:issue("localhost", {}, { subject = "/CN=localhost" })))
+      assert.matches("^hostname mismatch", (refused(nil, nameless)))
+      local a = sockets.couple()
+      assert.error_matches(function() client:connect(a, ".wild.example") end, "name of a host")
     end)
 
     it("refuses whom no authority vouches for", function()
@@ -222,7 +231,8 @@ describe("greenlua.ssl", function()
       local other = ca:issue "localhost"
       assert.same({ nil, ("key %s: key values mismatch"):format(other.key) },
         { ssl.server { certificate = pair.certificate, key = other.key } })
-      assert.same({ nil, "ca: /nowhere: No such file or directory" }, { ssl.client { ca = "/nowhere" } })
+      assert.same({ nil, "ca: /nowhere: No such file or directory" },
+        { ssl.client { ca = "/nowhere" } })
       assert.matches("^ciphers nonsense: ", select(2, ssl.client { ciphers = "nonsense" }))
       assert.matches("^curves nonsense: ", select(2, ssl.client { curves = "nonsense" }))
       assert.matches("^keylog /nowhere/x: ", select(2, ssl.client { keylog = "/nowhere/x" }))
@@ -256,8 +266,8 @@ describe("greenlua.ssl", function()
 
     it("takes an encrypted key with its password, and never asks for one", function()
       local path = ca.folder .. "/encrypted.key"
-      assert(os.execute(("openssl ec -in %s -aes128 -passout pass:secret -out %s 2>/dev/null"):format(
-        pair.key, path)))
+      assert(os.execute(("openssl ec -aes128 -passout pass:secret -in %s -out %s 2>/dev/null")
+        :format(pair.key, path)))
       local function new(password)
         return ssl.server { certificate = pair.certificate, key = path, password = password }
       end

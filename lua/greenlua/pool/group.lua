@@ -13,7 +13,7 @@ local nursery = require "greenlua.pool.nursery"
 local object = require "greenlua.object"
 
 local Greenlet = greenlet.Greenlet
-local is_timeout = require("greenlua.core.timeout").is
+local check_seconds = object.check_seconds
 
 local M = {}
 
@@ -49,14 +49,6 @@ local function check_member(method, g)
   error(("bad argument #1 to '%s' (Greenlet expected, got %s)")
     :format(method, type(g)), 3)
 end
-
-local function check_timeout(method, arg, timeout)
-  if timeout == nil or is_timeout(timeout) then return end
-  if type(timeout) == "number" and timeout >= 0 then return end
-  error(("bad argument #%d to '%s' (a timeout is a number of seconds, not negative; got %s)")
-    :format(arg, method, tostring(timeout)), 3)
-end
-M._check_timeout = check_timeout
 
 function Group:_init(greenlets)
   self._members = members.new()
@@ -109,7 +101,7 @@ end
 -- @treturn[2] queue.Full if the time ran out first
 function Group:add(g, timeout)
   check_member("add", g)
-  check_timeout("add", 2, timeout)
+  check_seconds("add", 2, timeout)
   if self._members:has(g) or g:ready() then return true end
   local ok, err = self:_acquire(timeout)
   if not ok then return nil, err end
@@ -251,7 +243,7 @@ end
 -- with meanwhile, when all have ended or the time is out
 -- @treturn boolean true; false if the time ran out first
 function Group:join(timeout, raise_error)
-  check_timeout("join", 1, timeout)
+  check_seconds("join", 1, timeout)
   if not raise_error then return self:_wait(timeout) end
   local joiner <close> = setmetatable({ group = self }, { __close = unregister })
   self._joiners[joiner] = true
@@ -270,7 +262,7 @@ end
 -- @tparam[opt] number|Timeout timeout 0 doesn't wait
 -- @treturn boolean true; false if the time ran out first
 function Group:kill(err, timeout)
-  check_timeout("kill", 2, timeout)
+  check_seconds("kill", 2, timeout)
   self:_kill_all(err)
   if timeout == 0 or self:_taken() == 0 then return self:_taken() == 0 end
   local killer <close> = setmetatable({ group = self, err = err },
@@ -286,7 +278,7 @@ end
 -- @treturn boolean true; false if the time ran out first
 function Group:killone(g, err, timeout)
   check_member("killone", g)
-  check_timeout("killone", 3, timeout)
+  check_seconds("killone", 3, timeout)
   if not self._members:has(g) then return true end
   if not self._dying[g] then
     self._dying[g] = true

@@ -18,7 +18,7 @@ end
 
 function Address:__tostring()
   if self.path then return "unix:" .. printable(self.path) end
-  if not self.host then return "?" end
+  if not self.host then return self.label or "?" end
   return (self.host:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(self.host, self.port)
 end
 
@@ -200,7 +200,9 @@ function M.networks(list)
   return function(address)
     local bytes = address.host and bytes_of((address.host:gsub("%%.*", "")))
     for _, network in ipairs(networks) do
-      if network.unix and address.path or (bytes and network.bytes and contains(network, bytes)) then
+      if network.unix then
+        if address.path then return true end
+      elseif bytes and contains(network, bytes) then
         return true
       end
     end

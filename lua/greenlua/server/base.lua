@@ -18,8 +18,12 @@ local M = {}
 -- which handlers run; what to do with what it listens on, a subclass says:
 --
 -- * `_kind`: `"stream"` or `"datagram"`.
--- * `_serve(listener, handlers)`: takes work from the listener until that is closed;
---   runs in a greenlet of the server's own.
+-- * `_serve(listener, handlers)`: takes work from the listener until `self._listener` is
+--   another one, or none; runs in a greenlet of the server's own. It calls
+--   `self:_await_room(handlers)`, which parks while the server is full, and
+--   `self:_spawn(handlers, main, conn, extra)` to have `main(session, conn, extra)` run in a
+--   greenlet: main has `session` in a `<close>` variable, whose end closes `conn` (or false).
+-- * `_options`: names and tests of its options, if it has more; `_set_up(options)` is given them.
 --
 -- Fields, read-only: `started` (it accepts), `closed` (it has nothing to listen on),
 -- `address` (an Address: the real one once it has started), `host`, `port`, `path`,
@@ -73,7 +77,8 @@ local function check_options(self, options, level)
       error(("unknown option '%s' to '%s'"):format(tostring(name), getmetatable(self).__name),
         level + 1)
     end
-    if not rule[2](value) then refuse(self, name, rule[1], value, level) end
+    local ok, wrong = rule[2](value)
+    if not ok then refuse(self, name, rule[1], wrong == nil and value or wrong, level) end
   end
   return options
 end
@@ -108,6 +113,7 @@ function BaseServer:_init(at, handle, options)
   self.stop_timeout = self._settings.stop_timeout
   self:set_pool(self._settings.pool)
   self.started, self.closed = false, not self._at.socket
+  self._epoch = 0 -- of opening and closing
   publish(self, listener.address(self._at))
   self:_set_up(self._settings)
 end
@@ -152,8 +158,10 @@ function BaseServer:set_pool(pool)
   if pool ~= nil and not self._options.pool[2](pool) then
     refuse(self, "pool", self._options.pool[1], pool, 1)
   end
-  self._limit = math.type(pool) and pool or math.huge
+  self._limit = math.type(pool) and pool or math.maxinteger
   self.pool = not math.type(pool) and pool or nil
+  self._pooled = self.pool ~= nil
+  if self.handlers then self.handlers:changed() end
 end
 
 --- Does it take no more, because its pool is full, or its limit reached?
@@ -189,23 +197,26 @@ function BaseServer:_warn(kind, message)
 end
 
 -- The name of a handler that has failed.
-function BaseServer:_describe(session)
+function BaseServer:_describe(client, extra)
   return ("%s on %s, handler of %s"):format(object.label(self), tostring(self.address),
-    tostring(session.address or session.raw and address.decode(session.raw) or "?"))
+    tostring(client or self:_address_of(extra)))
 end
+
+-- For subclasses: the Address of what their `_serve` gives a session as its extra.
+function BaseServer:_address_of() return "?" end
 
 -- Taking work ------------------------------------------------------------------
 
 -- Wait until a handler may begin.
 function BaseServer:_await_room(set)
-  if set.count >= self._limit then set:await_room(self._limit) end
+  if set.count >= self._limit then set:await_room() end
   if self.pool then self.pool:wait_available() end
 end
 
 -- Begin a handler.
-function BaseServer:_spawn(set, main, session)
-  if self.pool then return set:spawn_in(self.pool, main, session) end
-  return set:spawn(main, session)
+function BaseServer:_spawn(...)
+  if self.pool then return handlers.spawn_in(self.pool, ...) end
+  return handlers.spawn(...)
 end
 
 -- The listener has failed.  What passes is waited for; the rest is raised.
@@ -215,7 +226,10 @@ function BaseServer:_failed(err)
       err == "closed" and "its socket was closed by somebody else" or err), 0)
   end
   self:_warn(err, err)
-  self._delay = math.min((self._delay or 0.005) * 2, 1)
+  local now = core.now()
+  if now > (self._trouble or 0) then self._delay = 0.005 end
+  self._delay = math.min(self._delay * 2, 1)
+  self._trouble = now + 2 * self._delay + 1 -- it goes on if it fails again before
   waiting.sleep(self._delay)
 end
 
@@ -233,12 +247,17 @@ local function open(self)
   if self._spent then
     return nil, "it cannot start again: what it was given to listen on is closed"
   end
+  local epoch = self._epoch
   local sock, err, identity = listener.open(self._kind, self._at, self._settings)
   if not sock then return nil, err end
+  if self._epoch ~= epoch then -- a name was looked for, which takes its time
+    sock:close()
+    return self._listener, "it was closed meanwhile"
+  end
   local at = self._at
   self._spent = not (at.host or at.path)
-  self._listener, self._file = sock, identity
-  if at.path and sock then
+  self._listener, self._file, self._epoch = sock, identity, epoch + 1
+  if at.path then
     publish(self, address.new(at.path))
   else
     publish(self, address.of(sock))
@@ -255,6 +274,10 @@ end
 -- @treturn[2] string `"cannot listen on …: address already in use"` …
 function BaseServer:start()
   if self.started then return true end
+  if not self._serve then
+    error(("%s cannot be started: it does not say how it serves (derive from StreamServer?)")
+      :format(getmetatable(self).__name), 2)
+  end
   local ok, err = self:_prepare()
   if not ok then return nil, err end
   local sock
@@ -262,6 +285,7 @@ function BaseServer:start()
   if not sock then
     return nil, ("cannot listen on %s: %s"):format(tostring(self.address), err)
   end
+  if self.started then return true end
   self.started, self.closed = true, false
   self.handlers = handlers.new(self)
   self._acceptor = core.spawn(serve, self, sock, self.handlers)
@@ -276,6 +300,7 @@ function BaseServer:_prepare() return true end
 local function release(self)
   local sock, acceptor = self._listener or self._at.socket, self._acceptor
   self._listener, self._acceptor = nil, nil
+  self._epoch = self._epoch + 1
   self.started, self.closed = false, true
   if acceptor and acceptor ~= core.current() then greenlet.kill(acceptor) end
   return sock
@@ -314,11 +339,8 @@ BaseServer.__close = function(self) self:stop() end
 local function end_serving(guard)
   local self, set = guard.server, guard.set
   systemd.notify "STOPPING=1"
-  if set.stopping > 0 and self.handlers == set then
-    set:join() -- who stops it says how long it takes
-  elseif self.handlers == set then
-    self:stop(guard.timeout)
-  end
+  set:join() -- who stops it says how long it takes
+  if self.handlers == set then self:stop(guard.timeout) end
 end
 
 --- Start, and serve until the server is stopped, by `stop` or `close` in another

@@ -22,6 +22,11 @@ local M = {}
 local DatagramServer = object.class("DatagramServer", base.BaseServer)
 M.DatagramServer = DatagramServer
 
+--- Is it a DatagramServer, or of a subclass?
+-- @function DatagramServer.is
+-- @param value
+-- @treturn boolean
+
 DatagramServer._kind = "datagram"
 
 local LARGEST = 65535 -- bytes of a datagram
@@ -50,6 +55,18 @@ function DatagramServer:_set_up(settings)
   self._burst = settings.burst or BURST
 end
 
+-- A socket for both families calls IPv4 addresses by their names in IPv6.
+local MAPPED = "::ffff:"
+
+local function plain(host)
+  return host and host:match "^::ffff:(%d+%.%d+%.%d+%.%d+)$" or host
+end
+
+local function mapped(sock, host)
+  if not host:find "^%d+%.%d+%.%d+%.%d+$" or sock:getfamily() ~= "inet6" then return host end
+  return MAPPED .. host
+end
+
 --- Send a datagram from where it listens. Any number of greenlets may.
 -- @tparam string data
 -- @tparam string host or the path of a UNIX socket
@@ -60,29 +77,31 @@ end
 function DatagramServer:sendto(data, host, port)
   local sock = self._listener
   if not sock then return nil, "closed" end
-  return sock:sendto(data, host, port)
+  return sock:sendto(data, port and mapped(sock, host) or host, port)
 end
 
-local function handle(s)
-  local session <close> = s
-  session.set.server._handle(session.data, session.host, session.port)
+local function main_for(handle)
+  return function(s, _, from)
+    local session <close> = s -- luacheck: ignore 211
+    handle(from.data, from.host, from.port)
+  end
 end
 
-function DatagramServer:_describe(session)
-  session.address = session.address
-    or address.new(session.host or "", math.tointeger(tonumber(session.port)))
-  return base.BaseServer._describe(self, session)
+function DatagramServer:_address_of(from)
+  return address.new(from.host or "", math.tointeger(from.port))
 end
 
 function DatagramServer:_serve(sock, set)
-  local taken = 0
+  local main, handler, taken = nil, nil, 0
   while true do
     self:_await_room(set)
     local data, host, port = sock:receivefrom(LARGEST)
     if data then
-      self._delay = nil
-      self:_spawn(set, handle, { data = data, host = host, port = port, set = set,
-        number = 0, greenlet = false })
+      if handler ~= self._handle then
+        handler = self._handle
+        main = main_for(handler)
+      end
+      self:_spawn(set, main, false, { data = data, host = plain(host), port = port })
       taken = taken + 1
       if taken >= self._burst then
         taken = 0

@@ -16,6 +16,11 @@ local M = {}
 --- How long a handler that has been killed may take before it is closed.
 M.GRACE = 1
 
+-- A session is an array, since one is made for each connection. By name it has
+-- `address`, which its main function may set.
+local CONN <const>, EXTRA <const>, SET <const>, NUMBER <const>, GREENLET <const>, STOPS <const> =
+  1, 2, 3, 4, 5, 6
+
 local Session = {}
 Session.__index = Session
 
@@ -23,7 +28,7 @@ local Handlers = {}
 Handlers.__index = Handlers
 
 --- Make a set.
--- @tparam table server for names: `_describe(session)`
+-- @tparam table server for names: `_describe(address, extra)`
 -- @treturn Handlers `count` is how many there are
 function M.new(server)
   return setmetatable({
@@ -33,39 +38,35 @@ function M.new(server)
     live = {}, -- number -> session
     stoppers = 0, -- handlers that stop their own server
     stopping = 0, -- calls of `drain`
+    watched = false, -- somebody waits for changes
     changes = waitlist.new "the end of a handler",
   }, Handlers)
 end
 
 -- The end of a session -----------------------------------------------------------------
 
--- What is between us and a TLS peer may wait, and may be interrupted.
-local function close_both(session)
-  local ok = pcall(session.conn.close, session.conn)
-  if session.raw_conn then session.raw_conn:close() end
-  return ok
-end
-
 local function finish(session)
-  local set, number = session.set, session.number
-  if not set.live[number] then return end
-  if session.raw_conn then
-    close_both(session)
-  elseif session.conn then
-    session.conn:close()
-  end
+  local number = session[NUMBER]
+  if number == 0 then return end -- it has
+  session[NUMBER] = 0
+  local set, conn = session[SET], session[CONN]
+  if conn then conn:close() end
   set.live[number] = nil
   set.count = set.count - 1
-  if session.stops then set.stoppers = set.stoppers - 1 end
+  if session[STOPS] then set.stoppers = set.stoppers - 1 end
   if set.watched then set.changes:wake_all() end
 end
 
--- The name costs more than all the rest: only who fails gets one.
+-- The name costs more than all the rest: only who fails gets one, unless the program
+-- has given it one (a class and a number are none).
+local function name(session)
+  local g = current()
+  if not g.name:find "^[%w_]+%-%d+$" then return end
+  g.name = session[SET].server:_describe(session.address, session[EXTRA])
+end
+
 function Session.__close(session, err)
-  if err ~= nil then
-    local name = session.set.server:_describe(session)
-    current().name = name
-  end
+  if err ~= nil then name(session) end
   finish(session)
 end
 
@@ -77,26 +78,30 @@ end
 
 -- The start of one -----------------------------------------------------------------
 
-local function enter(self, session)
-  local number = self.last + 1
-  self.last = number
-  self.count = self.count + 1
-  session.set, session.number = self, number
-  self.live[number] = setmetatable(session, Session)
+local function enter(set, conn, extra)
+  local number = set.last + 1
+  set.last = number
+  set.count = set.count + 1
+  local session = setmetatable({ conn, extra, set, number, false, false }, Session)
+  set.live[number] = session
+  return session
 end
 
---- Serve a connection, or whatever `main(session)` takes from its session, in a
--- greenlet. `main` must have the session in a `<close>` variable.
--- @tparam function main
--- @tparam table session what main needs; its `conn`, if it has one, is closed. It gets
---   the fields `set`, `number` and `greenlet`.
+--- Serve a connection, or something else, in a greenlet.
+-- @function spawn
+-- @tparam Handlers set
+-- @tparam function main `main(session, conn, extra)` must have the session in a `<close>`
+--   variable
+-- @tparam ?socket conn is closed when the session ends; false: there is none
+-- @param extra what else main needs
 -- @treturn Greenlet
-function Handlers:spawn(main, session)
-  enter(self, session)
-  local g = spawn(main, session)
-  session.greenlet = g
+local function start(set, main, conn, extra)
+  local session = enter(set, conn, extra)
+  local g = spawn(main, session, conn, extra)
+  session[GREENLET] = g
   return g
 end
+M.spawn = start
 
 local function give_up(handover)
   if handover.session then finish(handover.session) end
@@ -104,14 +109,16 @@ end
 
 --- The same in a pool, waiting for a slot of it.
 -- @tparam Group pool
+-- @tparam Handlers set
 -- @tparam function main
--- @tparam table session
+-- @tparam ?socket conn
+-- @param extra
 -- @treturn Greenlet
-function Handlers:spawn_in(pool, main, session)
-  enter(self, session)
+function M.spawn_in(pool, set, main, conn, extra)
+  local session = enter(set, conn, extra)
   local handover <close> = setmetatable({ session = session }, { __close = give_up })
-  local g = (pool.greenlet_class or greenlet.Greenlet)(main, session)
-  session.greenlet = g
+  local g = (pool.greenlet_class or greenlet.Greenlet)(main, session, conn, extra)
+  session[GREENLET] = g
   greenlet._own(g, session)
   pool:start(g)
   handover.session = nil
@@ -128,10 +135,14 @@ local function await_change(self, deadline)
   return (self.changes:wait(left))
 end
 
---- Wait until there are fewer than so many.
--- @tparam integer limit
-function Handlers:await_room(limit)
-  while self.count >= limit do await_change(self) end
+--- Wait until there are fewer than the server allows.
+function Handlers:await_room()
+  while self.count >= self.server._limit do await_change(self) end
+end
+
+--- Have those look again who wait.
+function Handlers:changed()
+  if self.watched then self.changes:wake_all() end
 end
 
 -- Wait until only those are left that wait themselves; false: the time ran out.
@@ -149,19 +160,18 @@ local function others(self, mine)
   table.sort(numbers)
   for _, number in ipairs(numbers) do
     local session = self.live[number]
-    if not mine or not session.stops then list[#list + 1] = session end
+    if not mine or not session[STOPS] then list[#list + 1] = session end
   end
   return list
 end
 
--- One that never ran has no variable that could end its session.
+-- One that never ran has no variable that could end its session; for one that memory
+-- was too short for there is no greenlet.
 local function end_each(self, mine, how)
   for _, session in ipairs(others(self, mine)) do
-    local g = session.greenlet
-    if g ~= current() then
-      how(g)
-      if g:ready() then finish(session) end
-    end
+    local g = session[GREENLET]
+    if g and g ~= current() then how(g) end
+    if not g or g:ready() then finish(session) end
   end
 end
 
@@ -172,7 +182,7 @@ end
 local function my_session(self)
   local me = current()
   for _, session in pairs(self.live) do
-    if session.greenlet == me then return session end
+    if session[GREENLET] == me then return session end
   end
 end
 
@@ -188,6 +198,7 @@ local function leave(guard)
   local self = guard.set
   self.stopping = self.stopping - 1
   if not guard.done then end_each(self, guard.mine, kill) end
+  self:changed()
 end
 
 --- Wait until all have ended; after a timeout they are killed, and who catches that
@@ -199,8 +210,8 @@ end
 function Handlers:drain(timeout)
   if self.count == 0 then return true end
   local mine = my_session(self)
-  if mine and not mine.stops then
-    mine.stops = true
+  if mine and not mine[STOPS] then
+    mine[STOPS] = true
     self.stoppers = self.stoppers + 1
   end
   self.stopping = self.stopping + 1
@@ -213,9 +224,9 @@ function Handlers:drain(timeout)
   return ended
 end
 
---- Wait until all have ended, and somebody else sees to that.
+--- Wait for the end of the calls of `drain` that others have made.
 function Handlers:join()
-  while self.count > 0 do await_change(self) end
+  while self.stopping > 0 and self.count > 0 do await_change(self) end
 end
 
 return M

@@ -3,6 +3,7 @@
 -- @module greenlua.server.listener
 
 local native = require "greenlua.core.server"
+local names = require "greenlua.core.dns"
 local sockets = require "greenlua.core.socket"
 local address = require "greenlua.server.address"
 local systemd = require "greenlua.server.systemd"
@@ -20,7 +21,7 @@ local kinds = {
     inet = sockets.tcp4, inet6 = sockets.tcp6, unix = sockets.unix,
     listen = function(sock, options) return sock:listen(options.backlog or M.BACKLOG) end,
     bind = function(sock, ...) return sock:bind(...) end,
-    class = "server",
+    accepts = true,
   },
   datagram = {
     inet = sockets.udp4, inet6 = sockets.udp6, unix = sockets.unixdgram,
@@ -29,21 +30,22 @@ local kinds = {
   },
 }
 
-local function set(sock, option, value, ok)
-  if not ok then return ok end
-  return sock:setoption(option, value)
+local function prepare(kind, sock, host, port, options, dual)
+  local ok, err = true, nil
+  if kind.accepts then ok, err = sock:setoption("reuseaddr", true) end
+  if ok and dual then ok, err = sock:setoption("ipv6-v6only", false) end
+  if ok and options.reuse_port then ok, err = sock:setoption("reuseport", true) end
+  if ok then ok, err = kind.bind(sock, host, port) end
+  if ok then ok, err = kind.listen(sock, options) end
+  return ok, err
 end
 
 -- A socket of a family that is bound and listens, or nil and why.
-local function open(kind, family, host, port, options, dual)
+local function open(kind, family, ...)
   local sock, err = kind[family]()
   if not sock then return nil, err end
-  local ok = true
-  if kind.class then ok, err = set(sock, "reuseaddr", true, ok) end
-  if family == "inet6" and dual then ok, err = set(sock, "ipv6-v6only", false, ok) end
-  if options.reuse_port then ok, err = set(sock, "reuseport", true, ok) end
-  if ok then ok, err = kind.bind(sock, host, port) end
-  if ok then ok, err = kind.listen(sock, options) end
+  local ok
+  ok, err = prepare(kind, sock, ...)
   if ok then return sock end
   sock:close()
   return nil, err
@@ -63,7 +65,7 @@ local function open_host(kind, at, options)
   local host, port = at.host, at.port
   if host == "" then return open_dual(kind, port, options) end
   if host == "*" then host = "0.0.0.0" end
-  local addresses, err = sockets.resolve(host)
+  local addresses, err = names.lookup(nil, host)
   for _, a in ipairs(addresses or {}) do
     local sock
     sock, err = open(kind, a.family == "inet6" and "inet6" or "inet", a.addr, port, options)
@@ -89,7 +91,7 @@ end
 local function open_path(kind, at, options)
   local path, mode = at.path, options.mode
   local named = path:byte() ~= 0
-  if named and kind.class then unlink_stale(path) end
+  if named and kind.accepts then unlink_stale(path) end
   local sock, err = kind.unix()
   if not sock then return nil, err end
   local ok
@@ -177,7 +179,10 @@ function M.address(at)
   if at.path then return address.new(at.path) end
   if at.host then return address.new(at.host, at.port) end
   if at.socket and at.socket:getfd() >= 0 then return address.of(at.socket) end
-  return address.new "?"
+  local unknown = address.new()
+  unknown.label = at.inherited and "systemd" .. (at.name and ":" .. at.name or "")
+    or at.fd and "descriptor " .. at.fd or "?"
+  return unknown
 end
 
 return M

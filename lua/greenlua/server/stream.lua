@@ -7,6 +7,7 @@ local core = require "greenlua.core"
 local waiting = require "greenlua.core.wait"
 local address = require "greenlua.server.address"
 local base = require "greenlua.server.base"
+local handlers = require "greenlua.server.handlers"
 local object = require "greenlua.object"
 local proxy_protocol = require "greenlua.server.proxy_protocol"
 
@@ -39,6 +40,11 @@ M.StreamServer = StreamServer
 
 StreamServer._kind = "stream"
 
+--- Is it a StreamServer, or of a subclass?
+-- @function StreamServer.is
+-- @param value
+-- @treturn boolean
+
 -- Options --------------------------------------------------------------------------
 
 -- The seconds for what comes before the handler: a PROXY header, a TLS handshake.
@@ -48,6 +54,8 @@ local function is_time(value)
   return type(value) == "number" and value > 0
 end
 
+local always = { [true] = true, require = true } -- proxy_protocol: whoever comes
+
 local own = {
   max_accept = { "a number of connections", function(v)
     return math.type(v) == "integer" and v > 0
@@ -56,8 +64,10 @@ local own = {
   tls = { "a table of ssl.server's options, or a Context", function(v)
     return type(v) == "table" or type(v) == "userdata"
   end },
-  proxy_protocol = { 'true, "require", or a list of addresses and networks', function(v)
-    return v == true or v == "require" or (type(v) == "table" and address.networks(v) ~= nil)
+  proxy_protocol = { "true, or a list of addresses and networks", function(v)
+    if always[v] or type(v) ~= "table" then return always[v] end
+    local networks, wrong = address.networks(v)
+    return networks ~= nil, wrong
   end },
 }
 StreamServer._options = setmetatable(own, { __index = base.BaseServer._options })
@@ -78,7 +88,8 @@ StreamServer._options = setmetatable(own, { __index = base.BaseServer._options }
 -- * `reuse_port`: several servers, also of other processes, share the port
 --   (SO\_REUSEPORT); the kernel spreads connections over them. For a reload: start the
 --   new one, then stop the old one.
--- * `max_accept` (64): so many are accepted at most before all others have a turn.
+-- * `max_accept` (64, which is the most): how many are accepted before all others have
+--   a turn.
 -- * `tls`: options of `ssl.server`, or a Context. The handshake is done in the handler's
 --   greenlet, and `conn` is the TLS connection.
 -- * `proxy_protocol`: true or `"require"`: every connection begins with a PROXY header
@@ -102,9 +113,9 @@ StreamServer._options = setmetatable(own, { __index = base.BaseServer._options }
 
 function StreamServer:_set_up(settings)
   self.handshake_timeout = settings.handshake_timeout
-  self._max_accept = settings.max_accept or math.huge -- accept itself has a limit
+  self._max_accept = settings.max_accept or math.maxinteger -- accept has a limit of its own
   local proxy = settings.proxy_protocol
-  if proxy == true or proxy == "require" then
+  if always[proxy] then
     self._is_proxy = function() return true end
   elseif proxy then
     self._is_proxy = address.networks(proxy)
@@ -115,10 +126,7 @@ end
 function StreamServer:_prepare()
   local tls = self._settings.tls
   if not tls then return true end
-  local context, err = tls, nil
-  if type(tls) == "table" and not tls.accept then
-    context, err = require("greenlua.ssl").server(tls)
-  end
+  local context, err = require("greenlua.ssl").to_server(tls)
   self._context = context
   if context then return true end
   return nil, "no TLS: " .. tostring(err)
@@ -126,46 +134,39 @@ end
 
 -- Before the handler -------------------------------------------------------------------
 
-local function client_of(session)
-  local client = address.decode(session.raw)
-  session.address = client
-  return client
-end
+local function left(deadline) return math.max(0, deadline - core.now()) end
 
--- false: the connection is not to be served.
-local function read_header(self, session, deadline)
-  local peer = client_of(session)
-  if not self._is_proxy(peer) then return true end
-  local conn = session.conn
-  conn:settimeout(math.max(0, deadline - core.now()), "t")
+-- The Address of the client; nil: the connection is not to be served.
+local function read_header(self, conn, peer, deadline)
+  if not self._is_proxy(peer) then return peer end
+  conn:settimeout(left(deadline), "t")
   local header, err = proxy_protocol.read(conn)
   conn:settimeout(-1, "t")
   if not header then
     self:_warn("proxy", ("no PROXY header from %s: %s"):format(tostring(peer), err))
-    return false
+    return nil
   end
-  local source = header.source
-  local client = source and address.new(source.host or source.path, source.port) or client_of(session)
+  local source = header.source or peer
+  local client = address.new(source.host or source.path, source.port)
   client.proxy, client.peer = header, peer
-  session.address = client
-  return true
+  return client
 end
 
-local function shake_hands(self, session, deadline)
-  local raw = session.conn
-  local conn, err = self._context:accept(raw, math.max(0, deadline - core.now()))
-  if not conn then
-    self:_warn("tls", ("no TLS handshake with %s: %s"):format(tostring(client_of(session)), err))
-    return false
+local function shake_hands(self, conn, peer, deadline)
+  local ok, err = self._context:accept(conn, left(deadline))
+  if not ok then
+    self:_warn("tls", ("no TLS handshake with %s: %s"):format(tostring(peer), err))
   end
-  session.raw_conn, session.conn = raw, conn
-  return true
+  return ok
 end
 
-local function introduced(self, session)
+-- What comes before the handler, as `read_header`.
+local function introduce(self, conn, peer)
   local deadline = core.now() + self.handshake_timeout
-  return (not self._is_proxy or read_header(self, session, deadline))
-    and (not self._context or shake_hands(self, session, deadline))
+  local client = peer
+  if self._is_proxy then client = read_header(self, conn, peer, deadline) end
+  if client and self._context and not shake_hands(self, conn, client, deadline) then return nil end
+  return client
 end
 
 -- Handling ---------------------------------------------------------------------
@@ -177,21 +178,34 @@ local function wants_address(handle)
   return info.nparams > 1 or info.isvararg
 end
 
-local function handle_plain(s)
-  local session <close> = s
-  session.set.server._handle(session.conn)
+local function plain(handle)
+  return function(s, conn)
+    local session <close> = s -- luacheck: ignore 211
+    handle(conn)
+  end
 end
 
-local function handle(s)
-  local session <close> = s
-  local self = session.set.server
-  if (self._is_proxy or self._context) and not introduced(self, session) then return end
-  self._handle(session.conn, session.address or client_of(session))
+local function addressed(handle)
+  return function(s, conn, raw)
+    local session <close> = s -- luacheck: ignore 211
+    handle(conn, address.decode(raw))
+  end
 end
 
-local function main_for(self)
-  if self._is_proxy or self._context or wants_address(self._handle) then return handle end
-  return handle_plain
+local function introduced(self, handle)
+  return function(s, conn, raw)
+    local session <close> = s
+    local client = introduce(self, conn, address.decode(raw))
+    if not client then return end
+    session.address = client
+    handle(conn, client)
+  end
+end
+
+-- What handlers' greenlets run.
+local function main_for(self, handle)
+  if self._is_proxy or self._context then return introduced(self, handle) end
+  return wants_address(handle) and addressed(handle) or plain(handle)
 end
 
 local function accept_failed(self, listener, err, shortage)
@@ -204,19 +218,24 @@ local function accept_failed(self, listener, err, shortage)
   return true
 end
 
+function StreamServer:_address_of(raw) return address.decode(raw) end
+
 function StreamServer:_serve(listener, set)
-  local accept, budget = sockets.accept, self._max_accept
+  local accept, spawn, budget = sockets.accept, handlers.spawn, self._max_accept
   local main, handler, taken = nil, nil, 0
   while true do
-    if set.count >= self._limit or self.pool then self:_await_room(set) end
+    if self._pooled or set.count >= self._limit then self:_await_room(set) end
     local conn, raw, shortage = accept(listener)
     if conn then
       if handler ~= self._handle then
         handler = self._handle
-        main = main_for(self)
+        main = main_for(self, handler)
       end
-      self:_spawn(set, main,
-        { conn = conn, raw = raw, set = set, number = 0, greenlet = false })
+      if self._pooled then
+        self:_spawn(set, main, conn, raw)
+      else
+        spawn(set, main, conn, raw)
+      end
       taken = taken + 1
       if taken >= budget then
         taken = 0

@@ -8,6 +8,8 @@ local native = require "greenlua.core.select"
 local is_timeout = require("greenlua.core.timeout").is
 local waiting = require "greenlua.select.wait"
 
+local M = {}
+
 local POLLIN, POLLOUT, POLLNVAL = native.POLLIN, native.POLLOUT, native.POLLNVAL
 
 local function check_timeout(timeout)
@@ -61,8 +63,7 @@ local function wait(watch, by_fd, timeout)
   for i, one in ipairs(watch) do
     objects[i], fds[i], wanted[i] = by_fd[one.fd], one.fd, one.event
   end
-  local n, events, waited = waiting.wait(objects, fds, wanted, timeout)
-  return n, events, waited
+  return waiting.wait(objects, fds, wanted, timeout)
 end
 
 -- Each list says of its elements also where they are in it.
@@ -80,7 +81,7 @@ end
 -- @treturn table those that can be read, by number, and their numbers by them
 -- @treturn table those that can be written
 -- @treturn ?string `"timeout"`
-local function select(readers, writers, timeout)
+function M.select(readers, writers, timeout)
   timeout = check_timeout(timeout)
   local watch, by_fd, ready = {}, {}, { [POLLIN] = {}, [POLLOUT] = {} }
   local dirty = ready[POLLIN]
@@ -100,4 +101,4 @@ local function select(readers, writers, timeout)
   return r, w
 end
 
-return { select = select }
+return M

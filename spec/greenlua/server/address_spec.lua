@@ -62,7 +62,7 @@ describe("greenlua.server.address", function()
     local function message(listener)
       return select(2, pcall(function() StreamServer(listener, print) end))
     end
-    assert.matches('address_spec.lua:%d+: bad argument #1 to \'StreamServer\' %(an address expected: '
+    assert.matches("address_spec.lua:%d+: bad argument #1 to 'StreamServer' %(an address expected: "
       .. 'a port, "host:port", .*{host, port}.*; got "a:b:c"%)$', message "a:b:c")
     assert.matches('got {"::1"}%)$', message { "::1" })
     assert.matches('got {path = ""}%)$', message { path = "" })
@@ -77,7 +77,8 @@ describe("greenlua.server.address", function()
       local a = address.new(table.unpack(args))
       assert.equal(text, tostring(a))
       local parsed = parse(text)
-      if parsed then assert.same({ a.host, a.port, a.path }, { parsed.host, parsed.port, parsed.path }) end
+      if parsed then assert.same({ a.host, a.port, a.path }, { parsed.host, parsed.port,
+        parsed.path }) end
     end
     assert.equal(address.new("::1", 1), address.new("::1", 1))
     assert.not_equal(address.new("::1", 1), address.new("::1", 2))
@@ -104,7 +105,8 @@ describe("greenlua.server.address", function()
     assert.is_false(is_in({ "unix" }, "::1", 1))
     assert.is_false(is_in({ "::1" }, ""))
     assert.is_false(is_in({}, "::1", 1))
-    for _, bad in ipairs { "x", "1.2.3", "1.2.3.4/33", "::1/129", "1.2.3.4/", "1.2.3.4/-1", "", 5 } do
+    for _, bad in ipairs { "x", "1.2.3", "1.2.3.4/33", "::1/129", "1.2.3.4/", "1.2.3.4/-1", "",
+      5 } do
       assert.same({ nil, bad }, { address.networks { "::1", bad } })
     end
   end)

@@ -21,7 +21,8 @@ describe("greenlua.server.proxy_protocol", function()
     assert.same({ 1, "PROXY", "stream", "192.0.2.1:5000", "192.0.2.2:80" },
       { h.version, h.command, h.transport, tostring(h.source), tostring(h.destination) })
     h = parse "PROXY TCP6 2001:DB8::1 ::1 0 65535\r\n"
-    assert.same({ "[2001:db8::1]:0", "[::1]:65535" }, { tostring(h.source), tostring(h.destination) })
+    assert.same({ "[2001:db8::1]:0", "[::1]:65535" }, { tostring(h.source),
+      tostring(h.destination) })
     for _, unknown in ipairs { "PROXY UNKNOWN\r\n", "PROXY UNKNOWN ffff:: whatever 1\r\n" } do
       h, at = parse(unknown)
       assert.same({ "PROXY", nil, #unknown + 1 }, { h.command, h.source, at })
@@ -33,11 +34,16 @@ describe("greenlua.server.proxy_protocol", function()
 
   it("refuses a line that is not exactly right", function()
     for _, line in ipairs { "PROXY  TCP4 1.2.3.4 1.2.3.4 1 2", "PROXY TCP4 1.2.3.4 1.2.3.4 1",
-        "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 ", "PROXY TCP4 1.2.3.4 1.2.3.4 01 2", "PROXY TCP5 1.2.3.4 1.2.3.4 1 2",
-        "PROXY TCP4 1.2.3.4 1.2.3.4 65536 2", "PROXY TCP4 1.2.3.4 1.2.3.4 -1 2", "PROXY TCP4 ::1 ::1 1 2",
-        "PROXY TCP6 1.2.3.4 1.2.3.4 1 2", "PROXY TCP4 1.2.3 1.2.3.4 1 2", "PROXY TCP4 1.2.3.256 1.2.3.4 1 2",
-        "PROXY TCP4 01.2.3.4 1.2.3.4 1 2", "PROXY UNKNOWNX", "PROXY unknown", "PROXY TCP4", "PROXY UDP4 1.2.3.4 1.2.3.4 1 2",
-        "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n", "PROXY TCP4 1.2.3.4\t1.2.3.4 1 2", "PROXY TCP4 1.2.3.4 1.2.3.4 1 \0002" } do
+        "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 ", "PROXY TCP4 1.2.3.4 1.2.3.4 01 2",
+          "PROXY TCP5 1.2.3.4 1.2.3.4 1 2",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 65536 2", "PROXY TCP4 1.2.3.4 1.2.3.4 -1 2",
+          "PROXY TCP4 ::1 ::1 1 2",
+        "PROXY TCP6 1.2.3.4 1.2.3.4 1 2", "PROXY TCP4 1.2.3 1.2.3.4 1 2",
+          "PROXY TCP4 1.2.3.256 1.2.3.4 1 2",
+        "PROXY TCP4 01.2.3.4 1.2.3.4 1 2", "PROXY UNKNOWNX", "PROXY unknown", "PROXY TCP4",
+          "PROXY UDP4 1.2.3.4 1.2.3.4 1 2",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n", "PROXY TCP4 1.2.3.4\t1.2.3.4 1 2",
+          "PROXY TCP4 1.2.3.4 1.2.3.4 1 \0002" } do
       local h, err = parse(line .. "\r\n")
       assert.is_nil(h, line)
       assert.matches("^malformed", err, line)
@@ -54,8 +60,10 @@ describe("greenlua.server.proxy_protocol", function()
     local h, at = parse(text .. "rest")
     assert.same({ 2, "PROXY", "stream", "192.0.2.1:5000", "192.0.2.2:80", #text + 1 },
       { h.version, h.command, h.transport, tostring(h.source), tostring(h.destination), at })
-    h = parse(header(1, 0x22, ("\0"):rep(15) .. "\1" .. ("\0"):rep(15) .. "\2" .. string.pack(">I2I2", 1, 2)))
-    assert.same({ "datagram", "[::1]:1", "[::2]:2" }, { h.transport, tostring(h.source), tostring(h.destination) })
+    h = parse(header(1, 0x22, ("\0"):rep(15) .. "\1" .. ("\0"):rep(15) .. "\2"
+      .. string.pack(">I2I2", 1, 2)))
+    assert.same({ "datagram", "[::1]:1", "[::2]:2" }, { h.transport, tostring(h.source),
+      tostring(h.destination) })
     local function path(p) return p .. ("\0"):rep(108 - #p) end
     h = parse(header(1, 0x31, path "/a" .. path "\0b"))
     assert.same({ "/a", "\0b" }, { h.source.path, h.destination.path })
@@ -84,7 +92,8 @@ describe("greenlua.server.proxy_protocol", function()
 
   it("verifies a checksum", function()
     assert.equal(0xe3069283, proxy.crc32c "123456789") -- RFC 3720's check value
-    local function with(sum) return header(1, 0x11, V4 .. tlv(3, string.pack(">I4", sum)) .. tlv(4, "pad")) end
+    local function with(sum) return header(1, 0x11, V4 .. tlv(3, string.pack(">I4", sum)) .. tlv(4,
+      "pad")) end
     local good = with(proxy.crc32c(with(0)))
     assert.equal(2, #parse(good).tlvs)
     for i = 17, 28 do -- any other address
@@ -111,7 +120,8 @@ describe("greenlua.server.proxy_protocol", function()
   end)
 
   it("asks for what is missing, never for what is the application's", function()
-    for _, text in ipairs { "PROXY UNKNOWN\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n", header(0, 0, ""),
+    for _, text in ipairs { "PROXY UNKNOWN\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n", header(0, 0,
+      ""),
         header(1, 0x11, V4 .. tlv(1, "h2")) } do
       for n = 0, #text - 1 do
         local h, err, missing = parse(text:sub(1, n))
@@ -122,7 +132,8 @@ describe("greenlua.server.proxy_protocol", function()
   end)
 
   it("takes a header off a connection, and nothing else", function()
-    for _, text in ipairs { "PROXY UNKNOWN\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n", header(1, 0x11, V4) } do
+    for _, text in ipairs { "PROXY UNKNOWN\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n", header(1,
+      0x11, V4) } do
       for _, piece in ipairs { 1, 7, 1000 } do
         local a, b <close> = socket.pair()
         local _ <close> = a
@@ -142,8 +153,9 @@ describe("greenlua.server.proxy_protocol", function()
   end)
 
   it("tells what is wrong on a connection", function()
-    local cases = { ["no header"] = "GET / HTTP/1.1\r\n", ["closed"] = "PROXY TCP4 1.2", 
-      ["header too long"] = "PROXY TCP4 " .. ("x"):rep(100), ["malformed header"] = "PROXY TCP4 \r\n123" .. "\r\n" }
+    local cases = { ["no header"] = "GET / HTTP/1.1\r\n", ["closed"] = "PROXY TCP4 1.2",
+      ["header too long"] = "PROXY TCP4 " .. ("x"):rep(100),
+        ["malformed header"] = "PROXY TCP4 \r\n123" .. "\r\n" }
     for expected, text in pairs(cases) do
       local a, b <close> = socket.pair()
       a:send(text)
@@ -160,8 +172,10 @@ describe("greenlua.server.proxy_protocol", function()
 
   it("answers any bytes, and the same however they come", function()
     local random = require "spec.support.random"(7041776)
-    local seeds = { "PROXY TCP4 192.0.2.1 192.0.2.2 5000 80\r\n", "PROXY TCP6 ::1 ::2 1 2\r\n", "PROXY UNKNOWN\r\n",
-      header(1, 0x11, V4), header(0, 0, ""), header(1, 0x11, V4 .. tlv(1, "h2") .. tlv(0x20, "\1\0\0\0\0" .. tlv(0x21, "x"))),
+    local seeds = { "PROXY TCP4 192.0.2.1 192.0.2.2 5000 80\r\n", "PROXY TCP6 ::1 ::2 1 2\r\n",
+      "PROXY UNKNOWN\r\n",
+      header(1, 0x11, V4), header(0, 0, ""), header(1, 0x11, V4 .. tlv(1, "h2") .. tlv(0x20,
+        "\1\0\0\0\0" .. tlv(0x21, "x"))),
       header(1, 0x31, ("x"):rep(216)), header(1, 0x22, ("\1"):rep(36) .. tlv(3, "abcd")) }
     local outcomes = { ok = 0, bad = 0, more = 0 }
     for _ = 1, 5000 do

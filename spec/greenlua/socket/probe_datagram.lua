@@ -95,6 +95,7 @@ method(b, "receive", 4.5)
 method(b, "receive", -1)
 method(b, "receive", "x")
 method(b, "receive", {})
+feed(10)
 method(b, "receive", nil)
 
 section "timeouts"

@@ -48,8 +48,9 @@ describe("greenlua.ssl as LuaSec", function()
       end
     end)
     local function probe(command, modules)
-      local program <close> = tls.start(("sh -c '%s spec/greenlua/ssl/probe.lua %s %s %d; echo ENDED'")
-        :format(command, modules, ca.folder, port))
+      local program <close> = tls.start(
+        ("sh -c '%s spec/greenlua/ssl/probe.lua %s %s %d; echo ENDED'"):format(command, modules,
+          ca.folder, port))
       program:await "ENDED\n$"
       return program:output()
     end
@@ -119,7 +120,7 @@ describe("greenlua.ssl as LuaSec", function()
   end)
 
   it("verifies by DANE", function()
-    local file <close> = assert(io.popen(("openssl x509 -in %s -outform DER"):format(pair.certificate)))
+    local file <close> = assert(io.popen("openssl x509 -outform DER -in " .. pair.certificate))
     local der = file:read "a"
     for _, case in ipairs { { der, true }, { der:reverse(), false } } do
       local a, b = sockets.couple()
@@ -199,7 +200,7 @@ http {
     end)
     teardown(function()
       nginx:close()
-      for _, name in ipairs { "t1", "t2", "t3", "t4", "t5" } do lfs.rmdir(ca.folder .. "/" .. name) end
+      for i = 1, 5 do lfs.rmdir(("%s/t%d"):format(ca.folder, i)) end
     end)
 
     it("runs ssl.https unmodified, many requests at once", function()
@@ -226,7 +227,8 @@ http {
         print(https.request { url = "https://localhost:%d/slow", sink = ltn12.sink.table(parts),
           verify = "peer", cafile = %q })
         print(table.concat(parts))
-        print(https.request { url = "https://localhost:%d/", verify = "peer", cafile = "/dev/null" })
+        print(https.request { url = "https://localhost:%d/", verify = "peer",
+          cafile = "/dev/null" })
       ]]):format(40, port, port, ca.certificate, port) })
       assert.same({ 0, "" }, { code, err })
       assert.matches("^40\n1\t200\ttable: 0x%x+\tHTTP/1.1 200 OK\nslow\n", out)

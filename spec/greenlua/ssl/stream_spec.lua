@@ -5,6 +5,7 @@ local green = require "greenlua"
 local socket = require "greenlua.socket"
 local sockets = require "spec.support.sockets"
 local ssl = require "greenlua.ssl"
+local support = require "spec.support"
 local tls = require "spec.support.tls"
 
 describe("a TLS connection", function()
@@ -237,6 +238,23 @@ describe("a TLS connection", function()
     green.sleep(0.01)
   end)
 
+  it("has sent what was sent when the program ends in the midst of things", function()
+    local listener <close>, port = sockets.listen() -- luacheck: ignore
+    local program <close> = support.start { "-e", ([[ -- luacheck: ignore
+      local green = require "greenlua"
+      local c = assert(green.ssl.client { ca = %q })
+      local conn = assert(c:connect(assert(green.socket.connect("127.0.0.1", %d)), "localhost", 5))
+      assert(conn:receive() == "one")
+      conn:send "gathered\n" -- there is more to read
+      os.exit(0)
+    ]]):format(ca.certificate, port) }
+    local conn <close> = assert(server:accept(listener:accept(), 5))
+    conn:send "one\ntwo\n"
+    conn:settimeout(5)
+    assert.equal("gathered", conn:receive())
+    assert.same({ "", "" }, { sockets.await_end(program) })
+  end)
+
   it("is no greater than it must be while it idles", function()
     local a, b = couple()
     a:send(("x"):rep(100000))
@@ -246,7 +264,7 @@ describe("a TLS connection", function()
       local file <close> = assert(io.open "/proc/self/statm")
       return select(2, file:read("n", "n")) * 4096
     end
-    local all, before = {}, nil
+    local all, before = {}, nil -- luacheck: ignore
     for i = 1, 60 do
       if i == 11 then
         collectgarbage()
@@ -255,7 +273,6 @@ describe("a TLS connection", function()
       all[i] = table.pack(couple())
     end
     collectgarbage()
-    local support = require "spec.support"
     -- Two ends: 2 x 34 KiB of OpenSSL's buffers would be there otherwise.
     if support.preset == "release" then
       assert.is_true((resident() - before) / 50 < 68 << 10, (resident() - before) / 50)

@@ -1,0 +1,72 @@
+-- A Redis server for specs:  local redis = require "spec.support.redis"
+--
+--   setup(function() server = redis.start() end)
+--   teardown(function() server:close() end)
+--
+-- It has a folder of its own, is reached by a port of 127.0.0.1 and by a UNIX socket
+-- there, keeps nothing, and ends by itself after a minute.
+
+local socket = require "greenlua.socket"
+
+local M = {}
+
+local Server = {}
+Server.__index = Server
+
+local function free_port()
+  local server <close> = assert(socket.bind("127.0.0.1", 0))
+  return (select(2, server:getsockname()))
+end
+
+function Server:running()
+  return (os.execute(("kill -0 %d 2>/dev/null"):format(self.pid)))
+end
+
+-- Does it listen? Where it cannot, it ends.
+function Server:await()
+  for _ = 1, 1000 do
+    local conn = socket.connect("127.0.0.1", self.port)
+    if conn then
+      conn:send "PING\r\n"
+      local answer = conn:receive()
+      conn:close()
+      if answer == "+PONG" then return true end
+    end
+    if not self:running() then return false end
+    os.execute "sleep 0.01"
+  end
+end
+
+local function launch(folder)
+  local port = free_port()
+  local pipe <close> = assert(io.popen(([[
+    cd %s && env -u LD_PRELOAD sh -c 'echo $$; exec timeout 60 redis-server --port %d
+      --bind 127.0.0.1 --unixsocket %s/socket --save "" --appendonly no --maxclients 4000
+      --tcp-backlog 511 >log 2>&1 </dev/null' &]]):gsub("\n%s*", " "):format(folder, port, folder)))
+  return setmetatable({ folder = folder, port = port, pid = pipe:read "n" }, Server)
+end
+
+--- Starts one, and waits until it answers.
+-- @treturn Server with `port` and `folder`, where its UNIX socket is: `socket`
+function M.start()
+  local folder = os.tmpname()
+  os.remove(folder)
+  assert(os.execute("mkdir -m 700 " .. folder))
+  for _ = 1, 3 do -- somebody else may have got the port
+    local self = launch(folder)
+    if self:await() then return self end
+  end
+  local log <close> = assert(io.open(folder .. "/log"))
+  error("no redis-server: " .. log:read "a")
+end
+
+--- Ends it, and takes its folder away.
+function Server:close()
+  if not self.folder then return end
+  os.execute(("kill %d 2>/dev/null; rm -rf %s"):format(self.pid, self.folder))
+  self.folder = nil
+end
+Server.__close = Server.close
+Server.__gc = Server.close
+
+return M
