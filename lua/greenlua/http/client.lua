@@ -16,8 +16,8 @@
 -- What is wrong with a request is raised. What the world does wrong comes back as nil, a
 -- message (`"connection refused"`, `"timeout"`, `"closed"`, `"certificate verify failed: …"`,
 -- `"bad response: …"`, `"too large"`, `"too many redirects"` …) and the phase in which it
--- happened: `"pool"`, `"connect"`, `"proxy"`, `"tls"`, `"send"`, `"header"`, `"body"`, `"redirect"`. A status such
--- as 404 is no failure: see `res.ok`.
+-- happened: `"pool"`, `"connect"`, `"proxy"`, `"tls"`, `"send"`, `"header"`, `"body"`,
+-- `"redirect"`. A status such as 404 is no failure: see `res.ok`.
 --
 -- A greenlet that is killed, or whose Timeout expires, in the midst of a request leaves
 -- nothing behind: its connection is closed. See `greenlua.http.client.response` for what
@@ -120,19 +120,21 @@ end
 --
 -- * `headers`: name -> value, a list of values, or false for none; or a list of `{name, value}`.
 -- * `timeout`: seconds for the whole request, the body included; or a Timeout, which is
---   raised. `timeouts`: seconds for `pool` (to wait for a connection; no limit), `connect` (30), `tls` (30),
---   `send` (60: of a send that makes no progress), `header` (120: from the request's end to
+--   raised. `timeouts`: seconds for `pool` (to wait for a connection; no limit),
+--   `connect` (30), `tls` (30), `send` (60: of a send that makes no progress), `header` (120:
+--   from the request's end to
 --   the response's head), `body` (60: without a byte). `false` is no limit.
 -- * `redirects` (10): how many are followed; 0 or false: none.
 -- * `auth`: `{ user, password }`; `bearer`: a token. Not told to other servers after a redirect.
--- * `proxy`: a URL; false: none; otherwise `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of
---   the environment count.
+-- * `proxy`: a URL; false: none; otherwise `http_proxy`, `https_proxy`, `all_proxy` and
+--   `no_proxy` of the environment count.
 -- * `cookies`: true, or a `Jar`: what servers set is sent back to them.
 -- * `gzip` (true): compression is asked for and undone.
 -- * `tls`: options of `ssl.client`, or a Context; `verify`: false takes any certificate.
--- * `retries` (0): how often a request that can be repeated is, if it was refused or cut off before anything
---   came back; or if the answer is 429 or 503 with a Retry-After of `max_retry_after` (60) seconds
---   at most. A kept connection that turns out to have been closed is replaced in any case.
+-- * `retries` (0): how often a request that can be repeated is, if it was refused or cut
+--   off before anything came back; or if the answer is 429 or 503 with a Retry-After of
+--   `max_retry_after` (60) seconds at most. A kept connection that turns out to have been
+--   closed is replaced in any case.
 -- * `max_body` (64 MiB): of a whole body, decompressed; false: no limit.
 -- * `expect` (1048576): bodies of so many bytes ask the server first (100-continue); true
 --   always, false never.
@@ -169,8 +171,7 @@ function Client:_init(options)
   self.cookies = self.options.cookies
 end
 
---- What is true of the pool at this moment: how many connections there are, and how many of them
--- nobody uses.
+--- How many connections there are at this moment, and how many of them nobody uses.
 -- @treturn integer
 -- @treturn integer
 function Client:counts()
@@ -219,7 +220,9 @@ end
 
 local function expects(call, request)
   local limit, body = call.expect, request.body
-  if not body or request.version == "1.0" or call.no_expect then return false end
+  if not body or body.length == 0 or request.version == "1.0" or call.no_expect then
+    return false
+  end
   local asked = request.seen.expect
   if asked then return asked:lower() == "100-continue" end
   if type(limit) == "number" then return (body.length or 0) >= limit end
@@ -235,9 +238,10 @@ local function head_of(call, request, place, state)
 end
 
 local function try(call, request, place, state)
-  local lease, err, phase =
+  local lease, err =
     call.client.pool:acquire(place.key, remaining(call.timeouts.pool, call.deadline), state.fresh)
   if not lease then return nil, err, "pool" end
+  local response, phase
   local held <close> = setmetatable({ lease = lease }, guard)
   state.reused = lease.conn ~= nil
   if not lease.conn then
@@ -246,7 +250,6 @@ local function try(call, request, place, state)
   end
   lease.conn.reader:patience()
   state.head = head_of(call, request, place, state)
-  local response
   response, err, phase = exchange.run(request, lease, {
     timeouts = call.timeouts, url = urls.format(request.url),
     decode = call.gzip and request.seen["accept-encoding"] == nil,
@@ -264,7 +267,8 @@ local idempotent = {
 local function can_repeat(call, request, state)
   local body = request.body
   if body and body.begun and not body.again then return false end
-  return not state.sent or call.idempotent or (call.idempotent == nil and idempotent[request.method])
+  if not state.sent or call.idempotent then return true end
+  return call.idempotent == nil and idempotent[request.method]
 end
 
 local function is_transient(err, phase, state)
@@ -314,10 +318,10 @@ end
 local function place_of(call, request)
   local proxy, problem = proxies.find(request.url, call.proxy)
   if problem then return nil, problem, "proxy" end
-  local place, err = { proxy = proxy }, nil
+  local place = { proxy = proxy }
   if request.url.scheme == "https" then
-    place.context, err = tls.context(call.tls, call.verify)
-    if not place.context then return nil, err, "tls" end
+    place.context, problem = tls.context(call.tls, call.verify)
+    if not place.context then return nil, problem, "tls" end
   end
   place.key = key_of(request, proxy, place.context)
   return place
@@ -395,12 +399,12 @@ end
 local function perform(call, request)
   local response, err, phase = follow(call, request)
   if not response or call.stream or response.status == 101 then return response, err, phase end
-  local held <close> = response
+  local res <close> = response
   local body
-  body, err, phase = response:read("a", call.max_body or nil)
+  body, err, phase = res:read("a", call.max_body or nil)
   if not body then return nil, err, phase end
-  response.body = body
-  return response
+  res.body = body
+  return res
 end
 
 -- Another greenlet's Timeout may be what ends it, so it is waited for from here.
@@ -473,9 +477,10 @@ end
 -- `stream`: true gives the response as soon as its head is there, to be read and closed by
 -- the caller; otherwise it has a `body`.
 --
--- An iterator runs in a greenlet of its own, and is asked as fast as the server reads. Its errors
--- are raised here.
--- @usage local res = assert(client:request { method = "PATCH", url = url, json = { name = "Ada" } })
+-- An iterator runs in a greenlet of its own, and is asked as fast as the server reads. Its
+-- errors are raised here.
+-- @usage
+-- local res = assert(client:request { method = "PATCH", url = url, json = { name = "Ada" } })
 -- @tparam string|table url or all options
 -- @tparam[opt] table options
 -- @treturn[1] Response see `greenlua.http.client.response`

@@ -5,10 +5,9 @@
 
 local M = {}
 
+local letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 local alphabet = {}
-for i = 0, 63 do
-  alphabet[i] = ("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"):sub(i + 1, i + 1)
-end
+for i = 0, 63 do alphabet[i] = letters:sub(i + 1, i + 1) end
 
 --- Encode.
 -- @tparam string text

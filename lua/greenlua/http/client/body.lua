@@ -151,7 +151,6 @@ function M.of(options, length)
     body = of_string(require("greenlua.http.json").encode(options.json))
     body.type = "application/json"
   elseif given == "form" then
-    if type(options.form) ~= "table" then bad("form: table expected, got %s", type(options.form)) end
     body = of_string(require("greenlua.http.forms").encode(options.form))
     body.type = "application/x-www-form-urlencoded"
   else

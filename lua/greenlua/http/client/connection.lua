@@ -83,9 +83,7 @@ local function ask_for_tunnel(conn, url, proxy, deadline)
 end
 
 local function tunnel(sock, url, proxy, options, deadline)
-  local ok, err = ask_for_tunnel(wrap(sock, options.limits), url, proxy, deadline)
-  if ok then return true end
-  return nil, err, "proxy"
+  return ask_for_tunnel(wrap(sock, options.limits), url, proxy, deadline)
 end
 
 local function deadline_of(phase, deadline)
@@ -105,14 +103,14 @@ end
 function M.open(url, proxy, options, deadline)
   local timeouts = options.timeouts
   local held <close> = setmetatable({}, guard)
-  local sock, err, phase = open_socket(proxy or url, options,
+  local sock, err = open_socket(proxy or url, options,
     remaining(timeouts.connect, deadline))
   if not sock then return nil, err, "connect" end
   held.sock = sock
   if proxy and url.scheme == "https" then
     local ok
-    ok, err, phase = tunnel(sock, url, proxy, options, deadline_of(timeouts.connect, deadline))
-    if not ok then return nil, err, phase end
+    ok, err = tunnel(sock, url, proxy, options, deadline_of(timeouts.connect, deadline))
+    if not ok then return nil, err, "proxy" end
   end
   if url.scheme == "https" then
     sock:settimeout()

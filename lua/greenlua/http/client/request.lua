@@ -126,7 +126,7 @@ function M.new(o, method, defaults)
   if not is_token(method) then bad("method: %q is none", tostring(method)) end
   if method == "CONNECT" then bad "method: CONNECT is what proxies are for" end
   local version = o.version or "1.1"
-  if version ~= "1.1" and version ~= "1.0" then bad("version: %q is not spoken", tostring(version)) end
+  if version ~= "1.1" and version ~= "1.0" then bad("version: %q is not spoken", version) end
   local url = parse(o)
   local fields, seen = merge(o.headers, defaults)
   if seen["transfer-encoding"] then bad "headers: the client chooses the Transfer-Encoding" end

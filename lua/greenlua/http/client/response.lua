@@ -4,8 +4,8 @@
 -- `url`, where it came from in the end; `history`, the redirects that led there (a list of
 -- tables with `status` and `url`); `ok`: is the status one from 200 to 299? A whole
 -- response has `body`, a string. `trailers` is a table (names in lower case), once the
--- body has been read, if there were any. `content_length` is nil if nobody knows; `decoded` tells the
--- coding that was undone ("gzip"), if one was.
+-- body has been read, if there were any. `content_length` is nil if nobody knows;
+-- `decoded` tells the coding that was undone ("gzip"), if one was.
 --
 -- A stream is to be read to its end, or closed: `local res <close> = client:get { … }`. What
 -- has been read to its end leaves its connection to the next request; a close before
@@ -96,10 +96,7 @@ local function read_raw(self, max)
   if self._failure then return nil, self._failure, "body" end
   if not self._lease then return nil, "closed", "body" end
   local piece, err = self._reader:read_some(max)
-  if err then
-    -- A number that runs out leaves the stream where it is, but not the request.
-    return self:_fail(err)
-  end
+  if err then return self:_fail(err) end
   if self._reader:ended() then self:_finish() end
   return piece
 end
@@ -140,9 +137,10 @@ end
 -- @treturn[3] string `"body"`
 function Response:read_some(max)
   check_max(max)
-  local piece, err, phase = self._rest, nil, nil
+  local piece = self._rest
   if piece == "" then
     if not self._inflater then return read_raw(self, max) end
+    local err, phase
     piece, err, phase = read_decoded(self)
     if not piece then return nil, err, phase end
   end
@@ -208,8 +206,8 @@ local function read_line(self)
 end
 
 --- Read of the body: so many bytes, a line, or all of it.
--- @tparam[opt="a"] integer|string what a number of bytes (fewer at the end), `"l"` (without the
---   line's end) or `"a"`
+-- @tparam[opt="a"] integer|string what a number of bytes (fewer at the end), `"l"` (a line,
+--   without its end) or `"a"`
 -- @tparam[opt] integer max for `"a"`: more is `"too large"`
 -- @treturn[1] string
 -- @treturn[2] nil at the end, for a number or a line
@@ -254,10 +252,12 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string message
 function Response:json(max)
-  local text, err, phase = self.body, nil, nil
-  if not text then text, err, phase = read_all(self, max) end
-  if not text then return nil, err, phase end
-  return require("greenlua.http.json").decode(text)
+  if not self.body then
+    local text, err, phase = read_all(self, max)
+    if not text then return nil, err, phase end
+    self.body = text
+  end
+  return require("greenlua.http.json").decode(self.body)
 end
 
 --- All values of a field.
@@ -273,8 +273,8 @@ function Response:header_list(name)
   end
 end
 
---- Take the connection over, after a 101 (Switching Protocols): it is the caller's from then on, and
--- no pool's.
+--- Take the connection over, after a 101 (Switching Protocols): it is the caller's from
+-- then on, and no pool's.
 -- @treturn[1] socket with what the server has sent already
 -- @treturn[2] nil
 -- @treturn[2] string message
@@ -297,8 +297,9 @@ end
 
 function Response:__close() self:close() end
 
+-- Nobody can be told here of what goes wrong.
 function Response:__gc()
-  if self._lease then self:close() end
+  if self._lease then pcall(self.close, self) end
 end
 
 function Response:__tostring()

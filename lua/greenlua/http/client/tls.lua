@@ -20,12 +20,12 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string which file cannot be read, and why
 function M.context(tls, verify)
-  local err
   if type(tls) == "table" and tls.connect then return tls end
+  local err
   if type(tls) ~= "table" then
     if verify == false then
-      trusting, err = trusting or make { verify = false }, nil
-      return trusting
+      if not trusting then trusting, err = make { verify = false } end
+      return trusting, err
     end
     if not usual then usual, err = make {} end
     return usual, err
