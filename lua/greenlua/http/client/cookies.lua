@@ -75,8 +75,9 @@ local function domain_of(found, host)
 end
 
 local function parse(url, text, time)
-  local name, value, rest = text:match "^%s*([^=;]-)%s*=%s*([^;]-)%s*(;?.*)$"
-  if not name or name == "" or #name + #value > LENGTH or text:find "[%z\1-\8\10-\31\127]" then
+  local pair, rest = text:match "^([^;]*)(.*)$"
+  local name, value = pair:match "^%s*(.-)%s*=%s*(.-)%s*$"
+  if not name or name == "" or #name + #value > LENGTH or text:find "[\0-\8\10-\31\127]" then
     return nil
   end
   local found = attributes(rest)

@@ -24,7 +24,7 @@ local function add(list, name, value)
     bad("headers: %s: string or number expected, got %s", name, type(value))
   end
   value = tostring(value)
-  if value:find "[%z\1-\8\10-\31\127]" then bad("headers: %s: a control character", name) end
+  if value:find "[\0-\8\10-\31\127]" then bad("headers: %s: a control character", name) end
   list[#list + 1] = { name, value, name:lower() }
 end
 

@@ -4,12 +4,16 @@
 
 local M = {}
 
-local trusting, usual -- for `verify = false`, and for everybody
-local made = setmetatable({}, { __mode = "k" }) -- options -> context
+-- options -> context: verifying, or not
+local contexts = {
+  [true] = setmetatable({}, { __mode = "k" }), [false] = setmetatable({}, { __mode = "k" }),
+}
+local nothing = {} -- the options of those who have none
 
-local function make(options)
+local function make(options, verify)
   local all = { alpn = { "http/1.1" } }
   for name, value in pairs(options) do all[name] = value end
+  if not verify then all.verify = false end
   return require("greenlua.ssl").client(all)
 end
 
@@ -21,24 +25,14 @@ end
 -- @treturn[2] string which file cannot be read, and why
 function M.context(tls, verify)
   if type(tls) == "table" and tls.connect then return tls end
-  local err
-  if type(tls) ~= "table" then
-    if verify == false then
-      if not trusting then trusting, err = make { verify = false } end
-      return trusting, err
-    end
-    if not usual then usual, err = make {} end
-    return usual, err
+  local options, verifies = type(tls) == "table" and tls or nothing, verify ~= false
+  local made, err = contexts[verifies], nil
+  local context = made[options]
+  if not context then
+    context, err = make(options, verifies)
+    made[options] = context
   end
-  local known = made[tls]
-  if not known then
-    local options = {}
-    for name, value in pairs(tls) do options[name] = value end
-    if verify == false then options.verify = false end
-    known, err = make(options)
-    made[tls] = known
-  end
-  return known, err
+  return context, err
 end
 
 return M

@@ -27,7 +27,9 @@ describe("http.client's redirects", function()
     other:stop(0)
   end)
 
-  local function url(path, of) return ("http://127.0.0.1:%d%s"):format((of or server).port, path) end
+  local function url(path, of)
+    return ("http://127.0.0.1:%d%s"):format((of or server).port, path)
+  end
 
   local function follow(method, status, options)
     local client <close> = http.client()
@@ -60,8 +62,9 @@ describe("http.client's redirects", function()
   it("are told", function()
     local client <close> = http.client()
     local res = web.must(client:get(url "/count?n=2"))
-    assert.same({ { status = 302, url = url "/count?n=2" }, { status = 302, url = url "/count?n=1" } },
-      res.history)
+    assert.same({
+      { status = 302, url = url "/count?n=2" }, { status = 302, url = url "/count?n=1" },
+    }, res.history)
     assert.same({ 1, 1 }, { client:counts() })
   end)
 
