@@ -138,7 +138,9 @@ enum {
 /* grh_body.state */
 enum { GRH_B_DONE, GRH_B_DATA, GRH_B_SIZE, GRH_B_DATA_END, GRH_B_TRAILER };
 
-/* The body of the current request. */
+typedef struct grh_conn grh_conn;
+
+/* The body of the current request, or response. */
 typedef struct grh_body {
   uint8_t state;
   bool chunked;
@@ -149,6 +151,8 @@ typedef struct grh_body {
   uint64_t left;   /* of the chunk, or of all */
   uint64_t seen;   /* bytes of the body */
   uint64_t max;
+  /* Told of each line of the trailer; NULL: nobody is.  false: no memory. */
+  bool (*on_trailer)(grh_conn *c, const char *line, size_t n);
 } grh_body;
 
 /* What of an output has not been taken by the kernel yet: prefix, body (a
@@ -159,7 +163,7 @@ typedef struct grh_rest {
   size_t done;
 } grh_rest;
 
-typedef struct grh_conn {
+struct grh_conn {
   const void *magic;
   gr_stream *stream; /* the socket's */
   grh_server *server;
@@ -181,7 +185,7 @@ typedef struct grh_conn {
   grh_rest rest;
   char *spill; /* of the response's fields that are too many for it */
   struct grh_gzip *gzip;
-} grh_conn;
+};
 
 /* --- objects (http_object.c) -------------------------------------------- */
 
@@ -224,6 +228,11 @@ static inline const char *grh_bytes(const grh_request *r) {
 grh_request *grh_new_request(lua_State *L, grh_conn *c, const char *data,
                              size_t len);
 
+/* Push a record of the message whose head the parser holds, with the metatable
+ * that `key` has in the registry, which becomes its magic, too. */
+grh_request *grh_new_message(lua_State *L, const grh_parser *p,
+                             const char *data, size_t len, const void *key);
+
 /* Argument `arg` as a request; raises if it is none. */
 grh_request *grh_check_request(lua_State *L, int arg);
 
@@ -237,6 +246,10 @@ static inline bool grh_is_head(const grh_request *r) {
 }
 
 void grh_open_request(lua_State *L, grh_http *h); /* its metatable */
+
+/* header(message, name), field(message, i): of requests, and of the heads that
+ * a client reads. */
+extern const luaL_Reg grh_message_methods[];
 
 /* --- bodies (http_body.c) ----------------------------------------------- */
 
@@ -418,7 +431,15 @@ grh_server *grh_check_server(lua_State *L, int arg);
 
 void grh_open_serve(lua_State *L, grh_http *h);
 
+/* --- clients (http_client.c, http_inflate.c) ------------------------------ */
+
+/* reader(socket, limits): what a client reads its responses with. */
+void grh_open_client(lua_State *L, grh_http *h);
+
+/* inflater(coding): undoes "gzip" and "deflate". */
+void grh_open_inflate(lua_State *L, grh_http *h);
+
 extern const char grh_request_key, grh_response_key, grh_conn_key,
-    grh_server_key;
+    grh_server_key, grh_answer_key;
 
 #endif
