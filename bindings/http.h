@@ -132,7 +132,8 @@ enum {
   GRH_V_TRACE,   /* of the last error */
   GRH_V_CONTEXT, /* what a turn starts with */
   GRH_V_ADDRESS, /* of the client, if the server has it */
-  GRH_V_CONN_END = GRH_V_ADDRESS
+  GRH_V_GUEST, /* function(how) of whoever has taken it over: see res:_guest */
+  GRH_V_CONN_END = GRH_V_GUEST
 };
 
 /* grh_body.state */
@@ -172,6 +173,8 @@ typedef struct grh_conn {
   bool ends;    /* with this turn */
   bool cut;     /* at once: the other side must not take it for a good end */
   bool taken;   /* another protocol is spoken: not ours any more */
+  bool guest;   /* … by one who wants to know of the handler's end */
+  bool failed;  /* the handler has raised an error */
   bool gone;    /* writing has failed */
   bool logged;  /* the log has been told of this turn */
   bool lingers; /* for the other side to read what we sent last */
@@ -384,6 +387,7 @@ enum {
   GRH_S_FINISH, /* end the response */
   GRH_S_LOG,
   GRH_S_LOGGED,
+  GRH_S_LEFT,  /* who has taken the connection over knows of the end */
   GRH_S_DRAIN, /* take what is left of the request's body */
   GRH_S_AWAIT_DRAIN,
   GRH_S_OVER,   /* the turn is over */

@@ -99,7 +99,7 @@ static int fail(lua_State *L, grh_conn *c) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   lua_insert(L, GRH_I_REST);
   lua_settop(L, GRH_I_REST);
-  c->ends = true;
+  c->ends = c->failed = true;
   lua_getiuservalue(L, GRH_I_SERVER, GRH_V_FAIL);
   lua_pushvalue(L, GRH_I_REQUEST);
   lua_pushvalue(L, GRH_I_RESPONSE);
@@ -168,6 +168,16 @@ static int log_refusal(lua_State *L, grh_conn *c) {
 
 /* --- ends ---------------------------------------------------------------- */
 
+/* Another protocol's end takes its time. */
+static int leave_guest(lua_State *L, grh_conn *c) {
+  c->guest = false;
+  lua_settop(L, GRH_I_RESPONSE);
+  lua_getiuservalue(L, GRH_I_CONN, GRH_V_GUEST);
+  lua_pushstring(L, c->failed ? "failed" : "returned");
+  (void)lua_pcallk(L, 1, 0, GRH_I_TRACE, GRH_S_LEFT, serve_k);
+  return GRH_S_DRAIN;
+}
+
 /* What belonged to the request alone is forgotten. */
 static void clear_scopes(lua_State *L, gr_state *S) {
   lua_pushnil(L);
@@ -225,7 +235,7 @@ static int run(lua_State *L, gr_state *S, grh_conn *c, int state) {
       state = write_log(L, c);
       break;
     case GRH_S_DRAIN:
-      state = grh_drain(c);
+      state = c->guest ? leave_guest(L, c) : grh_drain(c);
       break;
     case GRH_S_AWAIT_DRAIN:
       return park(L, S, c, c->limit, GRH_S_AWAIT_DRAIN);
@@ -259,6 +269,8 @@ static int next(lua_State *L, gr_state *S, grh_conn *c, int status, int state) {
   case GRH_S_FLUSH:
   case GRH_S_FINISH:
     return ended(status, GRH_S_LOG);
+  case GRH_S_LEFT:
+    return GRH_S_DRAIN;
   case GRH_S_LOGGED:
     return ended(status, GRH_S_DRAIN);
   case GRH_S_REFUSED:
@@ -349,6 +361,11 @@ static int collect_conn(lua_State *L) {
 static int close_conn(lua_State *L) {
   grh_conn *c = lua_touserdata(L, 1);
   leave(c);
+  if (c->guest) { /* a kill: it has time for a last word only */
+    lua_getiuservalue(L, 1, GRH_V_GUEST);
+    lua_pushliteral(L, "killed");
+    (void)lua_pcall(L, 1, 0, 0);
+  }
   gr_stream_close(c->stream);
   return 0;
 }

@@ -110,6 +110,11 @@ void gr_stream_skip(gr_stream *, size_t n);
  * -EAGAIN; -errno. */
 ssize_t gr_stream_write(gr_stream *, struct iovec *pieces, int count);
 
+/* Write all of the pieces, whatever the kernel takes: the rest drains, however
+ * much is draining already (`out.len` tells: the caller minds it).  0;
+ * -EAGAIN: nothing is taken, a filter must have input first; -errno. */
+int gr_stream_queue(gr_stream *, struct iovec *pieces, int count);
+
 /* Write what has gathered.  0; -EAGAIN: the rest drains; -errno. */
 int gr_stream_flush(gr_stream *);
 
