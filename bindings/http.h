@@ -173,7 +173,7 @@ typedef struct grh_conn {
   bool ends;    /* with this turn */
   bool cut;     /* at once: the other side must not take it for a good end */
   bool taken;   /* another protocol is spoken: not ours any more */
-  bool guest;   /* … by one who wants to know of the handler's end */
+  bool guest;   /* somebody wants to know of the handler's end */
   bool failed;  /* the handler has raised an error */
   bool gone;    /* writing has failed */
   bool logged;  /* the log has been told of this turn */
@@ -342,6 +342,7 @@ void grh_open_response(lua_State *L, grh_http *h);
 extern const luaL_Reg grh_field_methods[]; /* http_fields.c */
 extern const luaL_Reg grh_send_methods[];  /* http_send.c */
 extern const luaL_Reg grh_file_methods[];  /* http_file.c */
+extern const luaL_Reg grh_watch_methods[]; /* http_watch.c */
 
 void grh_open_file(lua_State *L, grh_http *h);
 
@@ -380,6 +381,7 @@ enum {
   GRH_S_AWAIT,     /* … it is not */
   GRH_S_HANDLE,    /* run the handler */
   GRH_S_HANDLED,   /* it has returned, or failed */
+  GRH_S_LEFT,      /* … and who wants to know of it does */
   GRH_S_RESPONDED, /* what it returned has been sent */
   GRH_S_FAIL,      /* tell of the error on top */
   GRH_S_FAILED,
@@ -387,7 +389,6 @@ enum {
   GRH_S_FINISH, /* end the response */
   GRH_S_LOG,
   GRH_S_LOGGED,
-  GRH_S_LEFT,  /* who has taken the connection over knows of the end */
   GRH_S_DRAIN, /* take what is left of the request's body */
   GRH_S_AWAIT_DRAIN,
   GRH_S_OVER,   /* the turn is over */

@@ -309,23 +309,7 @@ static int upgrade(lua_State *L) {
   return upgrade_k(L, 0, 0);
 }
 
-/* _guest(res, f): after an upgrade, f("returned"), or f("failed"), is called
- * when the handler has ended, before the connection is closed; or f("killed"),
- * which must not wait */
-static int set_guest(lua_State *L) {
-  grh_conn *c = grh_check_live(L, 1)->c;
-  luaL_checktype(L, 2, LUA_TFUNCTION);
-  lua_settop(L, 2);
-  lua_getiuservalue(L, 1, 2);
-  lua_insert(L, 2);
-  lua_setiuservalue(L, 2, GRH_V_GUEST);
-  c->guest = true;
-  return 0;
-}
-
 const luaL_Reg grh_send_methods[] = {
-    {"send", send_whole},      {"write", write_piece},
-    {"_finish", grh_finish},   {"abort", abort_response},
-    {"_gather", gather},       {"_inform", inform},
-    {"gzips", grh_would_gzip}, {"upgrade", upgrade},
-    {"_guest", set_guest},     {NULL, NULL}};
+    {"send", send_whole},      {"write", write_piece}, {"_finish", grh_finish},
+    {"abort", abort_response}, {"_gather", gather},    {"_inform", inform},
+    {"gzips", grh_would_gzip}, {"upgrade", upgrade},   {NULL, NULL}};

@@ -57,14 +57,36 @@ static int after_put(int got) {
   return got == -EAGAIN ? GRH_S_FLUSH : GRH_S_LOG;
 }
 
-static int handled(lua_State *L, grh_conn *c, int status) {
-  if (status != LUA_OK && status != LUA_YIELD) return GRH_S_FAIL;
+/* What comes after the handler. */
+static int settle(lua_State *L, grh_conn *c) {
+  if (c->failed) return GRH_S_FAIL;
   if (c->taken) return GRH_S_LOG;
   if (c->res->state != GRH_FRESH || lua_gettop(L) == GRH_I_RESPONSE)
     return GRH_S_FINISH;
   if (lua_gettop(L) == GRH_I_REST && lua_type(L, GRH_I_REST) == LUA_TSTRING)
     return after_put(grh_send_body(L, c->res, GRH_I_REST));
   return GRH_S_RESPONDED;
+}
+
+/* The guest has been told; an error of its own is of no interest. */
+static int left(lua_State *L, grh_conn *c, int status) {
+  if (status != LUA_OK && status != LUA_YIELD) lua_pop(L, 1);
+  return settle(L, c);
+}
+
+/* What the handler has returned, or its error, stays on the stack. */
+static int leave_guest(lua_State *L, grh_conn *c) {
+  c->guest = false;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_getiuservalue(L, GRH_I_CONN, GRH_V_GUEST);
+  lua_pushstring(L, c->failed ? "failed" : "returned");
+  int status = lua_pcallk(L, 1, 0, 0, GRH_S_LEFT, serve_k);
+  return left(L, c, status);
+}
+
+static int handled(lua_State *L, grh_conn *c, int status) {
+  c->failed = status != LUA_OK && status != LUA_YIELD;
+  return c->guest ? leave_guest(L, c) : settle(L, c);
 }
 
 static int handle(lua_State *L, grh_conn *c) {
@@ -99,7 +121,7 @@ static int fail(lua_State *L, grh_conn *c) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   lua_insert(L, GRH_I_REST);
   lua_settop(L, GRH_I_REST);
-  c->ends = c->failed = true;
+  c->ends = true;
   lua_getiuservalue(L, GRH_I_SERVER, GRH_V_FAIL);
   lua_pushvalue(L, GRH_I_REQUEST);
   lua_pushvalue(L, GRH_I_RESPONSE);
@@ -168,16 +190,6 @@ static int log_refusal(lua_State *L, grh_conn *c) {
 
 /* --- ends ---------------------------------------------------------------- */
 
-/* Another protocol's end takes its time. */
-static int leave_guest(lua_State *L, grh_conn *c) {
-  c->guest = false;
-  lua_settop(L, GRH_I_RESPONSE);
-  lua_getiuservalue(L, GRH_I_CONN, GRH_V_GUEST);
-  lua_pushstring(L, c->failed ? "failed" : "returned");
-  (void)lua_pcallk(L, 1, 0, GRH_I_TRACE, GRH_S_LEFT, serve_k);
-  return GRH_S_DRAIN;
-}
-
 /* What belonged to the request alone is forgotten. */
 static void clear_scopes(lua_State *L, gr_state *S) {
   lua_pushnil(L);
@@ -235,7 +247,7 @@ static int run(lua_State *L, gr_state *S, grh_conn *c, int state) {
       state = write_log(L, c);
       break;
     case GRH_S_DRAIN:
-      state = c->guest ? leave_guest(L, c) : grh_drain(c);
+      state = grh_drain(c);
       break;
     case GRH_S_AWAIT_DRAIN:
       return park(L, S, c, c->limit, GRH_S_AWAIT_DRAIN);
@@ -270,7 +282,7 @@ static int next(lua_State *L, gr_state *S, grh_conn *c, int status, int state) {
   case GRH_S_FINISH:
     return ended(status, GRH_S_LOG);
   case GRH_S_LEFT:
-    return GRH_S_DRAIN;
+    return left(L, c, status);
   case GRH_S_LOGGED:
     return ended(status, GRH_S_DRAIN);
   case GRH_S_REFUSED:
