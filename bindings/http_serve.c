@@ -76,11 +76,13 @@ static int left(lua_State *L, grh_conn *c, int status) {
 
 /* What the handler has returned, or its error, stays on the stack. */
 static int leave_guest(lua_State *L, grh_conn *c) {
+  int last = lua_gettop(L);
   c->guest = false;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   lua_getiuservalue(L, GRH_I_CONN, GRH_V_GUEST);
   lua_pushstring(L, c->failed ? "failed" : "returned");
-  int status = lua_pcallk(L, 1, 0, 0, GRH_S_LEFT, serve_k);
+  lua_pushvalue(L, last);
+  int status = lua_pcallk(L, 2, 0, 0, GRH_S_LEFT, serve_k);
   return left(L, c, status);
 }
 

@@ -45,8 +45,9 @@ static int await_gone(lua_State *L) {
   return watch(L, S, r->c);
 }
 
-/* _guest(res, f): f("returned"), or f("failed"), is called when the handler has
- * ended, before anything else; or f("killed"), which must not wait */
+/* _guest(res, f): f("returned"), or f("failed", error), is called when the
+ * handler has ended, before anything else; or f("killed"), which must not wait
+ */
 static int set_guest(lua_State *L) {
   grh_conn *c = grh_check_live(L, 1)->c;
   luaL_checktype(L, 2, LUA_TFUNCTION);

@@ -106,6 +106,7 @@ struct grw_socket {
   bool sent_close, got_close, over; /* over: nothing comes any more */
   bool pinged, held;                /* held: a sender is not at its end */
   bool pieces;                      /* the reader wants pieces */
+  bool polls;                       /* and does not wait */
   uint8_t pong_len;                 /* of one that waits for room, plus 1 */
   uint8_t reason_len;
   uint16_t code;

@@ -24,6 +24,15 @@ static int push_end(lua_State *L, const grw_socket *w) {
   return 4;
 }
 
+/* The reader's time is over; what has ended has ended. */
+static int late(lua_State *L, const grw_socket *w) {
+  if (w->over) return push_end(L, w);
+  gr_timed_out(L, 2);
+  lua_pushnil(L);
+  lua_pushliteral(L, "timeout");
+  return 2;
+}
+
 static int push_message(lua_State *L, grw_socket *w) {
   lua_pushlstring(L, w->direct ? w->direct : w->bytes ? w->bytes : "", w->len);
   if (w->kind == WSLAY_TEXT_FRAME)
@@ -61,6 +70,12 @@ static void cut(grw_socket *w) {
   gr_stream_close(w->stream);
 }
 
+/* Nobody takes what is queued. */
+static void drop(grw_socket *w) {
+  grw_end(w, 1006, NULL, 0);
+  gr_stream_abort(w->stream);
+}
+
 /* --- times -------------------------------------------------------------- */
 
 /* Until when its silence is borne. */
@@ -77,7 +92,7 @@ static void lose_patience(grw_socket *w) {
     w->pinged = true;
     (void)grw_send_frame(w, WSLAY_PING, true, false, "", 0);
   } else {
-    cut(w);
+    drop(w);
   }
 }
 
@@ -99,8 +114,8 @@ static int go_on(lua_State *L, gr_state *S, grw_socket *w) {
       grw_end(w, 1006, NULL, 0);
       return push_end(L, w);
     }
-    int got = gr_stream_fill(s, 0, true);
-    if (got == -EAGAIN) return park(L, S, w);
+    int got = gr_stream_fill(s, 0, !w->polls);
+    if (got == -EAGAIN) return w->polls ? late(L, w) : park(L, S, w);
     if (got <= 0) cut(w);
     w->heard = 0;
     w->pinged = false;
@@ -117,10 +132,7 @@ static int receive_k(lua_State *L, int status, lua_KContext ctx) {
     if (patience(w) <= now) {
       lose_patience(w);
     } else if (w->until <= now) {
-      gr_timed_out(L, 2);
-      lua_pushnil(L);
-      lua_pushliteral(L, "timeout");
-      return 2;
+      return late(L, w);
     }
   }
   return go_on(L, S, w);
@@ -135,6 +147,7 @@ static int receive(lua_State *L, bool pieces) {
     gr_check_free(L, S, &w->stream->reads, &receive_wait, "the WebSocket");
   w->until = until;
   w->pieces = pieces;
+  w->polls = !isinf(until) && until <= gr_now();
   if (gr_gives_way(L, S, 1)) return gr_let_others(L, S, GAVE_WAY, receive_k);
   return go_on(L, S, w);
 }
@@ -187,16 +200,20 @@ static int is_read(lua_State *L) {
   return 1;
 }
 
-/* _cut(ws): close the connection without a word */
+/* _cut(ws): close the connection without a word more than is queued */
 static int cut_off(lua_State *L) {
   cut(grw_check(L, 1));
   return 0;
 }
 
-const luaL_Reg grw_receive_methods[] = {{"receive", receive_message},
-                                        {"receive_some", receive_some},
-                                        {"_next", next_message},
-                                        {"_await_end", await_end},
-                                        {"_is_read", is_read},
-                                        {"_cut", cut_off},
-                                        {NULL, NULL}};
+/* _drop(ws): and without that */
+static int drop_off(lua_State *L) {
+  drop(grw_check(L, 1));
+  return 0;
+}
+
+const luaL_Reg grw_receive_methods[] = {
+    {"receive", receive_message}, {"receive_some", receive_some},
+    {"_next", next_message},      {"_await_end", await_end},
+    {"_is_read", is_read},        {"_cut", cut_off},
+    {"_drop", drop_off},          {NULL, NULL}};

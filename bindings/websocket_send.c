@@ -50,6 +50,15 @@ static int send_message(lua_State *L, grw_socket *w, uint8_t kind,
   return queued(L, w, grw_send_frame(w, kind, true, false, data, n));
 }
 
+/* Is too much queued?  What has only been gathered is no sign of a peer that
+ * is slow. */
+static bool is_full(grw_socket *w) {
+  gr_stream *s = w->stream;
+  if (s->out.len <= w->high) return false;
+  if (!s->draining) (void)gr_stream_flush(s);
+  return s->out.len > w->high;
+}
+
 /* _send(ws, data, kind, mine) -> true | nil, "closed" | false: the queue is
  * full, or another sender holds it (unless `mine`) */
 static int send_data(lua_State *L) {
@@ -60,7 +69,7 @@ static int send_data(lua_State *L) {
   if (kind == WSLAY_TEXT_FRAME && !grw_is_utf8(data, n))
     return luaL_argerror(L, 2, "a text must be valid UTF-8");
   if (is_closed(w)) return refused(L);
-  if ((w->held && !lua_toboolean(L, 4)) || w->stream->out.len > w->high)
+  if ((w->held && !lua_toboolean(L, 4)) || is_full(w))
     return lua_pushboolean(L, 0), 1;
   return send_message(L, w, kind, data, n);
 }
@@ -72,7 +81,7 @@ static int send_fragment(lua_State *L) {
   const char *data = luaL_checklstring(L, 2, &n);
   uint8_t kind = check_kind(L, 3);
   if (is_closed(w)) return refused(L);
-  if (w->stream->out.len > w->high) return lua_pushboolean(L, 0), 1;
+  if (is_full(w)) return lua_pushboolean(L, 0), 1;
   if (!lua_toboolean(L, 4)) kind = WSLAY_CONTINUATION_FRAME;
   return queued(L, w,
                 grw_send_frame(w, kind, lua_toboolean(L, 5), false, data, n));

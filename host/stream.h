@@ -87,6 +87,9 @@ void gr_stream_set_fd(gr_stream *, int fd);
  * Wakes both sides with GR_CLOSED.  Nothing happens if it is closed. */
 void gr_stream_close(gr_stream *);
 
+/* The same, and what waits to be written is lost, too. */
+void gr_stream_abort(gr_stream *);
+
 /* Stop using the descriptor, which is returned and stays open, and wake both
  * sides as close does.  Output must have been flushed, or it is lost. */
 int gr_stream_detach(gr_stream *);

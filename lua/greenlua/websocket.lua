@@ -23,6 +23,7 @@
 local core = require "greenlua.core.websocket"
 local green = require "greenlua.core"
 local lock = require "greenlua.lock"
+local GreenletExit = require("greenlua.greenlet").GreenletExit
 local extension = require "greenlua.websocket.extension"
 local errors = require "greenlua.http.errors"
 local options_of = require("greenlua.websocket.options").check
@@ -105,11 +106,11 @@ end
 -- The peer takes nothing: has it had its time?
 local function await_room(ws)
   if ws.overflow == "close" then
-    ws:_cut()
+    ws:_drop()
     return nil, "overflow"
   end
   if ws:_await_drain(ws.send_timeout or nil) then return true end
-  ws:_cut()
+  ws:_drop()
   return nil, "timeout"
 end
 
@@ -228,7 +229,7 @@ local function finish(self)
   else
     repeat
       local message, why = self:receive(math.max(0, deadline - green.now()))
-    until not message and (why == "closed" or green.now() >= deadline)
+    until not message and why == "closed" or green.now() >= deadline
   end
   if self:_is_read() and self.over then return true end -- it reads to the very end
   self:_cut()
@@ -248,8 +249,8 @@ function WebSocket:close(code, reason)
 end
 
 -- Going without waiting for an answer.
-function WebSocket:_abandon(code)
-  self:_send_close(code or 1001)
+function WebSocket:_abandon()
+  self:_send_close(1001)
   self:_cut()
 end
 
@@ -331,13 +332,13 @@ end
 -- The server tells when the handler is over, and when it stops itself.
 local function register(ws, req, res)
   local server, leave = req.server, nil
-  function leave(how)
+  function leave(how, err)
     if how == "stopping" then
       ws:_send_close(1001, "the server stops")
       return
     end
     if server and server._guests then server._guests[leave] = nil end
-    if how == "killed" then return ws:_abandon(1001) end
+    if how == "killed" or (how == "failed" and GreenletExit.is(err)) then return ws:_abandon() end
     ws:close(how == "failed" and 1011 or 1000)
   end
   res:_guest(leave)

@@ -49,6 +49,8 @@ function M.accept_one(settings)
   local conn = assert(socket.connect("127.0.0.1", (select(2, listener:getsockname()))))
   local peer = assert(listener:accept())
   conn:settimeout(10)
+  conn:setoption("recv-buffer-size", 65536) -- so that a peer that takes nothing is soon felt
+  peer:setoption("send-buffer-size", 65536)
   settings.close_timeout = settings.close_timeout or 1
   return conn, core.new(peer, settings, { close_timeout = settings.close_timeout,
     overflow = settings.overflow or "wait", send_timeout = settings.send_timeout, _waiting = 0 })
