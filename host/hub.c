@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -396,10 +397,18 @@ static void fini_parts(gr_hub *hub) {
 void gr_hub_after_fork(gr_hub *hub) {
   if (hub->pid == getpid()) return;
   hub->pid = getpid();
+  hub->poll_fd = -1; /* libev opens another one, whose number nobody knows */
   pthread_mutex_init(&hub->lock, NULL); /* some thread may have had it */
   hub->posts = NULL;
   hub->last_post = &hub->posts;
   ev_loop_fork(hub->loop);
+}
+
+/* libev tells nobody which descriptor it polls; it is the first it opens. */
+static int next_descriptor(void) {
+  int fd = epoll_create1(EPOLL_CLOEXEC);
+  if (fd >= 0) close(fd);
+  return fd;
 }
 
 int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
@@ -419,6 +428,7 @@ int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
   hub->last_post = &hub->posts;
   hub->pid = getpid();
   hub->owns_loop = !loop;
+  hub->poll_fd = loop ? -1 : next_descriptor();
   hub->loop = loop ? loop : ev_loop_new(EVFLAG_AUTO);
   if (!hub->loop) return -1;
   if (gr_hub_reserve(hub)) {

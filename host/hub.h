@@ -138,6 +138,7 @@ struct gr_hub {
   /* the loop */
   struct ev_loop *loop;
   bool owns_loop;
+  int poll_fd; /* its own loop's epoll descriptor, which none may wait for */
   gr_timers timers;
   double armed;      /* what ev_timer below is set to */
   unsigned external; /* waits that the loop or another thread can end */
