@@ -91,7 +91,7 @@ typedef struct gr_state {
   uint32_t nspare; /* coroutines in GR_T_SPARE */
   uint32_t living; /* greenlets, main not counted */
   uint32_t ended;
-  bool releasing;            /* C that waits in place is told of the end */
+  bool releasing;           /* C that waits in place is told of the end */
   bool closing;             /* nobody may wait any more */
   bool scoped;              /* GR_T_CONTEXT or GR_T_LOCALS has been used */
   gr_list expired;          /* timeouts that are still to be raised */
