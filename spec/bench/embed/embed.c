@@ -3,9 +3,8 @@
  *     build/release/bench/embed [frames]
  *
  * prints `metric value unit` lines.  `open_close` is a hub with its Lua state.
- * `step_idle` is green_step with nothing to
- * do.  `lua_switch` is two greenlets that give way to each other, `c_switch`
- * the same of two C functions; `lua_wake` two that park by turns and wake each
+ * `step_idle` is green_step with nothing to do.  `lua_switch` is two greenlets
+ * that give way to each other, `c_switch` the same of two C functions; `lua_wake` two that park by turns and wake each
  * other by semaphores, `c_wake` and `c_wake_k` two C functions that do so by
  * green_wait, in place and with a continuation.  `frame` is a step of a game in
  * which 10,000 characters wake once each, and `frame_floor` as many bare
