@@ -34,8 +34,8 @@ describe("greenlua.sandbox", function()
       "os.getenv", "os.remove", "os.setlocale", "debug.getregistry", "debug.sethook",
       "debug.getupvalue", "debug.setmetatable", "string.dump", "warn" } do
       assert.equal("nil", run(sandbox.environment(),
-        "local v = _G for part in (...):gmatch '%w+' do v = v and v[part] end return type(v)", name),
-        name)
+        "local v = _G for w in (...):gmatch '%w+' do v = v and v[w] end return type(v)",
+        name), name)
     end
   end)
 
@@ -79,15 +79,17 @@ describe("greenlua.sandbox", function()
     assert.is_nil((run(env, "return load(...)", bytecode)))
     assert.is_nil((run(env, "return load(..., 'x', 'b')", bytecode)))
     assert.is_nil((run(env, "return load(..., 'x', 'bt')", bytecode)))
-    assert.is_nil((run(env, "local s = ... return load(function() local t = s s = nil return t end)",
-      bytecode)))
+    assert.is_nil((run(env,
+      "local s = ... return load(function() local t = s s = nil return t end)", bytecode)))
     assert.equal(env, run(env, "return load 'return _G'()"))
     assert.equal(5, run(env, "return load('return x', 'x', 't', { x = 5 })()"))
-    assert.error_matches(function() run(env, "load('return x.y', 'x', 't', nil)()") end, "nil value")
+    assert.error_matches(function() run(env, "load('return x.y', 'x', 't', nil)()") end,
+      "nil value")
   end)
 
   it("does not let a chunk pass for one of greenlua's", function()
-    local _, err = pcall(run, sandbox.environment(), "load('error(\"x\")', '@greenlua/event.lua')()")
+    local _, err = pcall(run, sandbox.environment(),
+      "load('error(\"x\")', '@greenlua/event.lua')()")
     assert.equal("greenlua/event.lua:1: x", err)
     assert.equal("=greenlua/event.lua", debug.getinfo(run(sandbox.environment(),
       "return load('', '@greenlua/event.lua')"), "S").source)
@@ -106,7 +108,8 @@ describe("greenlua.sandbox", function()
       local mt = { __name = "own" }
       return getmetatable(setmetatable({}, mt)).__name]]))
     assert.is_nil(run(env, "return getmetatable(setmetatable(setmetatable({}, {}), nil))"))
-    assert.equal("hidden", run(env, "return getmetatable(setmetatable({}, {__metatable = 'hidden'}))"))
+    assert.equal("hidden", run(env,
+      "return getmetatable(setmetatable({}, { __metatable = 'hidden' }))"))
   end)
 
   it("has no finalizers, and does not rule the collector", function()
