@@ -14,8 +14,6 @@
 #include "filter.h"
 #include "greenlualib.h"
 
-const char grb_socket_magic;
-
 static double wall_clock(void) {
   struct timeval now;
   gettimeofday(&now, NULL);
@@ -97,20 +95,9 @@ static gr_io *side_of(grb_socket *s, int side) {
   return side == GRB_READ ? &s->stream.reads : &s->stream.writes;
 }
 
-static const char *name_of(lua_State *L, gr_state *S, gr_waiter *w) {
-  gr_push_greenlet(L, S, (gr_greenlet *)(void *)w);
-  gr_push_name(L, S, -1);
-  return lua_tostring(L, -1);
-}
-
 void grb_check_free(lua_State *L, gr_state *S, grb_socket *s, int side,
                     const gr_wait *what) {
-  gr_waiter *other = gr_io_waiter(side_of(s, side));
-  if (!other || !S->hub.current) return;
-  const char *mine = name_of(L, S, S->hub.current);
-  const char *its = name_of(L, S, other);
-  luaL_error(L, "%s cannot %s on %s: %s waits in %s there", mine, what->name,
-             grb_class_name(s), its, other->what->name);
+  gr_check_free(L, S, side_of(s, side), what, grb_class_name(s));
 }
 
 static double now(const grb_socket *s) {
@@ -134,27 +121,15 @@ int grb_wait(lua_State *L, gr_state *S, grb_socket *s, int side,
              const gr_wait *what, lua_KContext ctx, lua_KFunction k) {
   double at = grb_deadline(s, side);
   grb_check_free(L, S, s, side, what);
-  gr_can_block(L, S, at);
-  gr_io_await(side_of(s, side));
-  gr_arm(&S->hub, at, false);
-  return gr_park(L, S, what, true, ctx, k);
-}
-
-/* Without raising: it would be a pity, not a failure. */
-static bool can_give_way(lua_State *L, gr_state *S) {
-  gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
-  if (!g) return false;
-  if (L == g->L && lua_isyieldable(L)) return true;
-  return lua_gc(L, LUA_GCCOUNT) >= 0 && !gr_hub_reserve(&S->hub);
+  return gr_park_io(L, S, side_of(s, side), at, what, ctx, k);
 }
 
 bool grb_gives_way(lua_State *L, gr_state *S, bool fruitless) {
-  return gr_streams_tired(&S->hub, fruitless ? 8 : 1) && can_give_way(L, S);
+  return gr_gives_way(L, S, fruitless ? 8 : 1);
 }
 
 int grb_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
-  S->hub.budget = 0; /* so that the loop is polled first */
-  return gr_give_way(L, S, ctx, k);
+  return gr_let_others(L, S, ctx, k);
 }
 
 /* --- life --------------------------------------------------------------- */

@@ -148,8 +148,8 @@ GREEN_API int green_preload(lua_State *L);
  * with many repetitions on a long string is the one that Lua has. */
 GREEN_API int green_opensandbox(lua_State *L);
 
-/* green_config.grants.  Sockets include UNIX ones and the files of keys and
- * certificates. */
+/* green_config.grants.  Sockets include UNIX ones, and files: of keys and
+ * certificates, and those that an HTTP server shows. */
 enum {
   GREEN_GRANT_FILES = 1,
   GREEN_GRANT_SOCKETS = 2,

@@ -195,7 +195,7 @@ static size_t total(const struct iovec *pieces, int count) {
 
 bool gr_output_gathers(const gr_stream *s, const struct iovec *pieces,
                        int count) {
-  if (s->eager || !s->in.len) return false;
+  if (s->eager || !(s->in.len || s->gathers)) return false;
   size_t size = total(pieces, count);
   return size <= SMALL && s->out.len + size <= GR_STREAM_BUFFER;
 }

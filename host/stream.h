@@ -45,6 +45,7 @@ typedef struct gr_filter gr_filter; /* filter.h */
 typedef struct gr_stream {
   int error;         /* errno of a write that went wrong after the fact */
   bool eager : 1;    /* never gather */
+  bool gathers : 1;  /* as if more input were buffered */
   bool draining : 1; /* `out` is written as the kernel takes it */
   bool ending : 1;   /* and then this side of the connection is shut down */
   bool crossed : 1;  /* whoever waits to write waits for input */

@@ -59,9 +59,8 @@ local homes = {
   Actor = "actor", Supervisor = "supervisor", reload = "reload",
 }
 local modules = {
-  actor = true, context = true, dns = true, event = true, ["local"] = true,
-  lock = true, monkey = true, pool = true, queue = true, sandbox = true,
-  select = true,
+  actor = true, context = true, dns = true, event = true, http = true, ["local"] = true,
+  lock = true, monkey = true, pool = true, queue = true, sandbox = true, select = true,
   server = true, signal = true, socket = true, ssl = true, supervisor = true,
   timeout = true, util = true,
 }

@@ -38,7 +38,7 @@ local modules = { "actor", "event", "local", "lock", "pool", "queue", "superviso
   "wait" }
 
 local granted_modules = {
-  sockets = { "dns", "select", "server", "socket", "ssl" },
+  sockets = { "dns", "http", "select", "server", "socket", "ssl" },
   signals = { "signal" },
 }
 local granted_functions = {
@@ -154,8 +154,9 @@ end
 -- @tparam[opt] table grants what the script may use besides:
 --
 -- * `files`: `io` without `popen`, `os.remove`, `os.getenv` …
--- * `sockets`: `greenlua.socket`, `.dns`, `.ssl`, `.server`, `.select`; they
---   include UNIX sockets, and the files of keys and certificates
+-- * `sockets`: `greenlua.socket`, `.dns`, `.http`, `.ssl`, `.server`, `.select`;
+--   they include UNIX sockets, and files: of keys and certificates, and those
+--   that an HTTP server shows
 -- * `processes`: `os.execute`, `io.popen`
 -- * `signals`: `greenlua.signal`
 -- @treturn table

@@ -40,8 +40,8 @@ describe("greenlua.sandbox", function()
   end)
 
   it("has no modules that reach out of it", function()
-    for _, name in ipairs { "greenlua.socket", "greenlua.dns", "greenlua.ssl", "greenlua.server",
-      "greenlua.select", "greenlua.signal", "greenlua.monkey", "greenlua.core", "greenlua.sandbox",
+    for _, name in ipairs { "greenlua.socket", "greenlua.dns", "greenlua.ssl", "greenlua.http",
+      "greenlua.server", "greenlua.select", "greenlua.signal", "greenlua.monkey", "greenlua.core", "greenlua.sandbox",
       "greenlua.object", "greenlua.util", "greenlua.reload", "io", "package", "lfs", "socket" } do
       local env = sandbox.environment()
       assert.error_matches(function() run(env, "require(...)", name) end,
