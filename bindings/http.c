@@ -1,4 +1,5 @@
-/* greenlua.core.http: an HTTP/1.1 server in C around handlers in Lua.
+/* greenlua.core.http: an HTTP/1.1 server in C around handlers in Lua, and what
+ * a client reads with.
  * lua/greenlua/http/ builds the public modules on it. */
 #include "http.h"
 
@@ -202,6 +203,8 @@ int luaopen_greenlua_core_http(lua_State *L) {
   grh_open_response(L, h);
   grh_open_file(L, h);
   grh_open_serve(L, h);
+  grh_open_client(L, h);
+  grh_open_inflate(L, h);
   open_server(L, h);
   return 1;
 }

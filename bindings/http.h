@@ -132,13 +132,16 @@ enum {
   GRH_V_TRACE,   /* of the last error */
   GRH_V_CONTEXT, /* what a turn starts with */
   GRH_V_ADDRESS, /* of the client, if the server has it */
-  GRH_V_CONN_END = GRH_V_ADDRESS
+  GRH_V_GUEST, /* function(how) of whoever has taken it over: see res:_guest */
+  GRH_V_CONN_END = GRH_V_GUEST
 };
 
 /* grh_body.state */
 enum { GRH_B_DONE, GRH_B_DATA, GRH_B_SIZE, GRH_B_DATA_END, GRH_B_TRAILER };
 
-/* The body of the current request. */
+typedef struct grh_conn grh_conn;
+
+/* The body of the current request, or response. */
 typedef struct grh_body {
   uint8_t state;
   bool chunked;
@@ -149,6 +152,8 @@ typedef struct grh_body {
   uint64_t left;   /* of the chunk, or of all */
   uint64_t seen;   /* bytes of the body */
   uint64_t max;
+  /* Told of each line of the trailer; NULL: nobody is.  false: no memory. */
+  bool (*on_trailer)(grh_conn *c, const char *line, size_t n);
 } grh_body;
 
 /* What of an output has not been taken by the kernel yet: prefix, body (a
@@ -159,7 +164,7 @@ typedef struct grh_rest {
   size_t done;
 } grh_rest;
 
-typedef struct grh_conn {
+struct grh_conn {
   const void *magic;
   gr_stream *stream; /* the socket's */
   grh_server *server;
@@ -172,6 +177,8 @@ typedef struct grh_conn {
   bool ends;    /* with this turn */
   bool cut;     /* at once: the other side must not take it for a good end */
   bool taken;   /* another protocol is spoken: not ours any more */
+  bool guest;   /* somebody wants to know of the handler's end */
+  bool failed;  /* the handler has raised an error */
   bool gone;    /* writing has failed */
   bool logged;  /* the log has been told of this turn */
   bool lingers; /* for the other side to read what we sent last */
@@ -181,7 +188,7 @@ typedef struct grh_conn {
   grh_rest rest;
   char *spill; /* of the response's fields that are too many for it */
   struct grh_gzip *gzip;
-} grh_conn;
+};
 
 /* --- objects (http_object.c) -------------------------------------------- */
 
@@ -224,6 +231,11 @@ static inline const char *grh_bytes(const grh_request *r) {
 grh_request *grh_new_request(lua_State *L, grh_conn *c, const char *data,
                              size_t len);
 
+/* Push a record of the message whose head the parser holds, with the metatable
+ * that `key` has in the registry, which becomes its magic, too. */
+grh_request *grh_new_message(lua_State *L, const grh_parser *p,
+                             const char *data, size_t len, const void *key);
+
 /* Argument `arg` as a request; raises if it is none. */
 grh_request *grh_check_request(lua_State *L, int arg);
 
@@ -237,6 +249,10 @@ static inline bool grh_is_head(const grh_request *r) {
 }
 
 void grh_open_request(lua_State *L, grh_http *h); /* its metatable */
+
+/* header(message, name), field(message, i): of requests, and of the heads that
+ * a client reads. */
+extern const luaL_Reg grh_message_methods[];
 
 /* --- bodies (http_body.c) ----------------------------------------------- */
 
@@ -339,6 +355,7 @@ void grh_open_response(lua_State *L, grh_http *h);
 extern const luaL_Reg grh_field_methods[]; /* http_fields.c */
 extern const luaL_Reg grh_send_methods[];  /* http_send.c */
 extern const luaL_Reg grh_file_methods[];  /* http_file.c */
+extern const luaL_Reg grh_watch_methods[]; /* http_watch.c */
 
 void grh_open_file(lua_State *L, grh_http *h);
 
@@ -377,6 +394,7 @@ enum {
   GRH_S_AWAIT,     /* … it is not */
   GRH_S_HANDLE,    /* run the handler */
   GRH_S_HANDLED,   /* it has returned, or failed */
+  GRH_S_LEFT,      /* … and who wants to know of it does */
   GRH_S_RESPONDED, /* what it returned has been sent */
   GRH_S_FAIL,      /* tell of the error on top */
   GRH_S_FAILED,
@@ -418,7 +436,15 @@ grh_server *grh_check_server(lua_State *L, int arg);
 
 void grh_open_serve(lua_State *L, grh_http *h);
 
+/* --- clients (http_client.c, http_inflate.c) ------------------------------ */
+
+/* reader(socket, limits): what a client reads its responses with. */
+void grh_open_client(lua_State *L, grh_http *h);
+
+/* inflater(coding): undoes "gzip" and "deflate". */
+void grh_open_inflate(lua_State *L, grh_http *h);
+
 extern const char grh_request_key, grh_response_key, grh_conn_key,
-    grh_server_key;
+    grh_server_key, grh_answer_key;
 
 #endif

@@ -1,4 +1,4 @@
-/* The body of a request: its framing, and reading it. */
+/* The body of a message: its framing; and reading a request's. */
 #include <errno.h>
 #include <math.h>
 #include <string.h>
@@ -105,6 +105,9 @@ static int read_trailer(grh_conn *c) {
   if (n && (++c->body.lines > TRAILER_LINES ||
             !good_trailer(c->stream->in.data, (size_t)n)))
     return broken(c, 400);
+  if (n && c->body.on_trailer &&
+      !c->body.on_trailer(c, c->stream->in.data, (size_t)n))
+    return broken(c, 500);
   gr_stream_skip(c->stream, (size_t)n + 2);
   if (n) return 1;
   c->body.state = GRH_B_DONE;

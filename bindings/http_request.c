@@ -36,20 +36,27 @@ static void split_target(grh_request *r, const char *base) {
 
 /* --- the object --------------------------------------------------------- */
 
-grh_request *grh_new_request(lua_State *L, grh_conn *c, const char *data,
-                             size_t len) {
-  grh_parser *p = &c->http->parser;
+grh_request *grh_new_message(lua_State *L, const grh_parser *p,
+                             const char *data, size_t len, const void *key) {
   size_t fields = p->head.count * sizeof(grh_field);
   grh_request *r = lua_newuserdatauv(L, sizeof *r + fields + len, 2);
-  r->magic = &grh_request_key;
-  r->c = c;
+  r->magic = key;
+  r->c = NULL;
   r->head = p->head;
   r->size = (uint32_t)len;
   memcpy(r->fields, p->fields, fields);
   memcpy((char *)r->fields + fields, data, len);
-  split_target(r, grh_bytes(r));
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &grh_request_key);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, key);
   lua_setmetatable(L, -2);
+  return r;
+}
+
+grh_request *grh_new_request(lua_State *L, grh_conn *c, const char *data,
+                             size_t len) {
+  grh_request *r =
+      grh_new_message(L, &c->http->parser, data, len, &grh_request_key);
+  r->c = c;
+  split_target(r, grh_bytes(r));
   return r;
 }
 
@@ -59,6 +66,15 @@ grh_request *grh_check_request(lua_State *L, int arg) {
       lua_rawlen(L, arg) < sizeof *r || r->magic != &grh_request_key)
     luaL_typeerror(L, arg, "request");
   return r;
+}
+
+/* A request, or the head of a response. */
+static grh_request *check_message(lua_State *L) {
+  grh_request *r = lua_touserdata(L, 1);
+  if (r && lua_type(L, 1) == LUA_TUSERDATA && lua_rawlen(L, 1) >= sizeof *r &&
+      r->magic == &grh_answer_key)
+    return r;
+  return grh_check_request(L, 1);
 }
 
 static bool has_name(const grh_request *r, const grh_field *f, const char *name,
@@ -218,7 +234,7 @@ static void push_value(lua_State *L, const grh_request *r, const grh_field *f) {
 
 /* header(req, name) -> value | nil: of several fields the values, joined */
 static int header(lua_State *L) {
-  grh_request *r = grh_check_request(L, 1);
+  grh_request *r = check_message(L);
   size_t len;
   const char *name = luaL_checklstring(L, 2, &len);
   const grh_field *f = grh_find_field(r, name, len);
@@ -236,7 +252,7 @@ static int header(lua_State *L) {
 
 /* field(req, i) -> name, value | nothing */
 static int field(lua_State *L) {
-  grh_request *r = grh_check_request(L, 1);
+  grh_request *r = check_message(L);
   lua_Integer i = luaL_checkinteger(L, 2);
   if (i < 1 || i > r->head.count) return 0;
   const grh_field *f = &r->fields[i - 1];
@@ -248,7 +264,7 @@ static int field(lua_State *L) {
 /* conditional(req) -> does it depend on what the client has, or ask for a part?
  */
 static int conditional(lua_State *L) {
-  grh_request *r = grh_check_request(L, 1);
+  grh_request *r = check_message(L);
   bool any = false;
   for (unsigned i = 0; i < r->head.count && !any; i++) {
     const char *name = grh_bytes(r) + r->fields[i].name;
@@ -260,10 +276,10 @@ static int conditional(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {{"header", header},
-                                   {"field", field},
-                                   {"_conditional", conditional},
-                                   {NULL, NULL}};
+const luaL_Reg grh_message_methods[] = {{"header", header},
+                                        {"field", field},
+                                        {"_conditional", conditional},
+                                        {NULL, NULL}};
 
 /* unescape(string [, plus]) -> string */
 static int unescape(lua_State *L) {
@@ -274,7 +290,8 @@ static int unescape(lua_State *L) {
 }
 
 void grh_open_request(lua_State *L, grh_http *h) {
-  static const luaL_Reg *const all[] = {methods, grh_body_methods, NULL};
+  static const luaL_Reg *const all[] = {grh_message_methods, grh_body_methods,
+                                        NULL};
   static const luaL_Reg funcs[] = {{"unescape", unescape}, {NULL, NULL}};
   gr_setfuncs(L, h->S, funcs);
   grh_open_class(L, h->S, &grh_request_key, "request", all, properties,

@@ -104,6 +104,13 @@ void gr_stream_set_fd(gr_stream *s, int fd) {
   gr_list_append(&shared->open, &s->node);
 }
 
+void gr_stream_abort(gr_stream *s) {
+  if (gr_stream_fd(s) < 0) return;
+  gr_output_drop(s);
+  if (!s->error) s->error = ECONNRESET; /* a filter writes nothing either */
+  gr_stream_close(s);
+}
+
 int gr_stream_detach(gr_stream *s) {
   int fd = gr_stream_fd(s);
   gr_streams *shared = gr_stream_hub(s)->streams;

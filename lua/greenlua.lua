@@ -62,7 +62,7 @@ local modules = {
   actor = true, context = true, dns = true, event = true, http = true, ["local"] = true,
   lock = true, monkey = true, pool = true, queue = true, sandbox = true, select = true,
   server = true, signal = true, socket = true, ssl = true, supervisor = true,
-  timeout = true, util = true,
+  timeout = true, util = true, websocket = true,
 }
 
 core.policy("loop_exit", function()

@@ -1,4 +1,4 @@
---- HTTP/1.1: a server that can stand on the open net, and what handlers need.
+--- HTTP/1.1: a server that can stand on the open net, and what handlers need; a client.
 --
 -- A *handler* is `function(req, res)`; it runs in the greenlet of its connection, so it
 -- may wait for whatever it likes. What it returns is sent: a string, a list of
@@ -17,6 +17,13 @@
 --
 -- Requests and responses: see `greenlua.http.message`. The server and its options:
 -- `greenlua.http.server`.
+--
+-- And a client: `http.get`, `post`, `put`, `head`, `delete` and `request` are those of
+-- `greenlua.http.client`.
+--
+-- @usage
+-- local res = assert(http.get "https://www.lua.org/")
+-- print(res.status, res.headers["content-type"], #res.body)
 -- @module greenlua.http
 
 local core = require "greenlua.core.http"
@@ -65,11 +72,21 @@ function http.serve(listener, handler, options)
   return require("greenlua.http.server").Server(listener, handler, options):serve_forever()
 end
 
+--- Begin a stream of server-sent events; see `greenlua.http.events`.
+-- @function events
+-- @tparam Request req
+-- @tparam Response res
+-- @tparam[opt] table options
+-- @treturn Events
+
 -- Where each of the other names is, loaded when it is first used.
 local homes = {
   Server = "server", server = "server", Error = "errors", abort = "errors",
+  events = "events",
+  get = "client", post = "client", put = "client", head = "client", delete = "client",
+  request = "client", Client = "client",
 }
-local names = { server = "Server" }
+local names = { server = "Server", events = "new" }
 local modules = {
   client = true, router = true, static = true, cookies = true, forms = true, multipart = true,
   json = true, wsapi = true, message = true,

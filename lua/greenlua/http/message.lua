@@ -175,7 +175,7 @@ function Headers:__index(name)
 end
 
 function Headers:__newindex(name)
-  error(("'%s' of a request's headers cannot be set"):format(tostring(name)), 2)
+  error(("the header '%s' cannot be set: it is what came"):format(tostring(name)), 2)
 end
 
 function Headers:__pairs()
@@ -186,9 +186,14 @@ function Headers:__pairs()
   end
 end
 
-function lazy.headers(req)
-  return setmetatable({ req }, Headers)
+--- The fields of a message as an object, `headers`. For greenlua's own modules.
+-- @param head with the methods `header(name)` and `field(n)`
+-- @treturn table
+function M.headers_of(head)
+  return setmetatable({ head }, Headers)
 end
+
+lazy.headers = M.headers_of
 
 function lazy.query(req)
   return require("greenlua.http.forms").decode(req.query_string)
@@ -360,6 +365,13 @@ end
 function Response:set_cookie(name, value, options)
   local cookie = require("greenlua.http.cookies").format(name, value, options)
   return self:add_header("Set-Cookie", cookie)
+end
+
+--- Begin a stream of server-sent events; see `greenlua.http.events`.
+-- @tparam[opt] table options
+-- @treturn Events
+function Response:events(options)
+  return require("greenlua.http.events").new(self.request, self, options)
 end
 
 local Fields = { __name = "headers" }
