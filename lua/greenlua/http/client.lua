@@ -75,7 +75,7 @@ M.Client = Client
 -- @treturn boolean
 
 local function jar_of(cookies)
-  if cookies ~= true then return cookies or nil end
+  if cookies ~= true then return cookies end
   return require("greenlua.http.client.cookies").Jar()
 end
 
@@ -89,6 +89,7 @@ function Client:_init(options)
   self.timeouts = settings.merge_timeouts(settings.timeouts, options.timeouts)
   self.pool = require("greenlua.http.client.pool").Pool(self.options)
   self.cookies = self.options.cookies
+  self._inherit = { __index = self.options }
 end
 
 --- How many connections there are at this moment, and how many of them nobody uses.
@@ -137,21 +138,18 @@ local function perform_within(timeout, ...)
   return table.unpack(results, 1, 3)
 end
 
-local function first_of(a, b)
-  if a ~= nil then return a end
-  return b
-end
+local no_fields = {}
 
+-- What holds for this request: its options, then the client's, then everybody's.
 local function new_call(client, o)
-  local call = { client = client, timeouts = settings.merge_timeouts(client.timeouts, o.timeouts) }
-  for _, name in ipairs {
-    "timeout", "redirects", "proxy", "gzip", "tls", "verify", "retries", "max_body", "expect",
-    "agent", "stream", "max_retry_after", "idempotent",
-  } do
-    call[name] = first_of(o[name], client.options[name])
-  end
-  call.redirects = call.redirects == true and settings.defaults.redirects or call.redirects or 0
-  call.cookies = jar_of(first_of(o.cookies, client.options.cookies))
+  local call = setmetatable({}, client._inherit)
+  for name, value in pairs(o) do call[name] = value end
+  call.client, call.headers = client, o.headers or no_fields
+  call.timeouts = o.timeouts and settings.merge_timeouts(client.timeouts, o.timeouts)
+    or client.timeouts
+  local redirects = call.redirects
+  call.redirects = redirects == true and settings.defaults.redirects or redirects or 0
+  call.cookies = jar_of(call.cookies)
   if type(call.timeout) == "number" then call.deadline = now() + call.timeout end
   return call
 end
@@ -160,11 +158,7 @@ local function prepare(client, o, method)
   if client.pool.closed then error("bad request (the client is closed)", 0) end
   settings.check(o, settings.of_request)
   local call = new_call(client, o)
-  local merged = setmetatable({}, { __index = function(_, name)
-    return first_of(o[name], client.options[name])
-  end })
-  rawset(merged, "headers", o.headers or {})
-  return call, requests.new(merged, o.method or method, client.options.headers)
+  return call, requests.new(call, o.method or method, client.options.headers)
 end
 
 local function options_of(url, options)

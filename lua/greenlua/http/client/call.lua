@@ -25,8 +25,8 @@ end
 local function key_of(request, proxy, context)
   local url = request.url
   if proxy and url.scheme == "http" then return "proxy " .. urls.origin(proxy) end
-  return ("%s %s %s"):format(urls.origin(url), proxy and urls.origin(proxy) or "",
-    context and tostring(context) or "")
+  local through = proxy and urls.origin(proxy) .. " " .. (proxy.authorization or "") or ""
+  return ("%s %s %s"):format(urls.origin(url), through, context and tostring(context) or "")
 end
 
 -- A lease that nobody took over.
@@ -53,11 +53,16 @@ local function expects(call, request)
   return limit
 end
 
+-- A part of something compressed cannot be decompressed.
+local function may_decode(call, request)
+  return call.gzip and request.seen["accept-encoding"] == nil and not request.seen.range
+end
+
 local function head_of(call, request, place, state)
   state.expects = expects(call, request)
   return requests.head(request, place.proxy, {
     cookie = call.cookies and call.cookies:header(request.url),
-    gzip = call.gzip, agent = call.agent, expects = state.expects,
+    gzip = may_decode(call, request), agent = call.agent, expects = state.expects,
   })
 end
 
@@ -76,7 +81,7 @@ local function try(call, request, place, state)
   state.head = head_of(call, request, place, state)
   response, err, phase = exchange.run(request, lease, {
     timeouts = call.timeouts, url = urls.format(request.url),
-    decode = call.gzip and request.seen["accept-encoding"] == nil,
+    decode = may_decode(call, request),
   }, state, call.deadline)
   if response then held.lease = nil end
   return response, err, phase

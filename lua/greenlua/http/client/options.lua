@@ -36,6 +36,8 @@ M.of_request = {
   method = "string", url = "string", query = "table string", body = "any", json = "any",
   form = "table", idempotent = "boolean",
 }
+local at_least_one = { "max_per_host", "max_connections" }
+
 local phases = { pool = true, connect = true, tls = true, send = true, header = true, body = true }
 
 local function wrong(what, ...)
@@ -49,13 +51,25 @@ local function check_number(name, value)
 end
 
 local function check_timeouts(timeouts)
-  for name, seconds in pairs(timeouts or {}) do
+  for name, seconds in pairs(timeouts) do
     if not phases[name] then wrong("timeouts: unknown phase '%s'", tostring(name)) end
     if seconds ~= false and not (type(seconds) == "number" and seconds > 0) then
       wrong("timeouts: %s: seconds, more than 0, or false; got %s", name, tostring(seconds))
     end
   end
 end
+
+local function wrong_kind(name, expected, value)
+  wrong("%s: %s expected, got %s", name, expected:gsub(" ", " or "), type(value))
+end
+
+-- "table string" -> { table = true, string = true }: made once
+local sets = setmetatable({}, { __index = function(self, text)
+  local set = {}
+  for kind in text:gmatch "%S+" do set[kind] = true end
+  self[text] = set
+  return set
+end })
 
 --- Check options; raises what is wrong with them.
 -- @tparam table options
@@ -64,14 +78,17 @@ function M.check(options, more)
   for name, value in pairs(options) do
     local expected = kinds[name] or more[name]
     if not expected then wrong("unknown option '%s'", tostring(name)) end
-    local kind = type(value)
-    local fits = expected == "any" or (" " .. expected .. " "):find(" " .. kind .. " ", 1, true)
-      or (kind == "number" and expected:find(math.type(value), 1, true))
-      or (name == "timeout" and green.Timeout.is(value))
-    if not fits then wrong("%s: %s expected, got %s", name, expected:gsub(" ", " or "), kind) end
+    local set = sets[expected]
+    if not (set[type(value)] or set.any or set[math.type(value)]
+      or (name == "timeout" and green.Timeout.is(value))) then
+      wrong_kind(name, expected, value)
+    end
     check_number(name, value)
   end
-  check_timeouts(options.timeouts)
+  if options.timeouts then check_timeouts(options.timeouts) end
+  for _, name in ipairs(at_least_one) do
+    if options[name] == 0 then wrong("%s: at least 1 expected", name) end
+  end
   if type(options.cookies) == "table" and not options.cookies.header then
     wrong "cookies: a Jar or true expected"
   end
