@@ -32,5 +32,6 @@ int luaopen_greenlua_core_ssl(lua_State *L);
 int luaopen_greenlua_core_timeout(lua_State *L);
 int luaopen_greenlua_core_wait(lua_State *L);
 int luaopen_greenlua_core_waitlist(lua_State *L);
+int luaopen_greenlua_core_websocket(lua_State *L);
 
 #endif

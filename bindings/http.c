@@ -144,7 +144,7 @@ static int wait_for_end(lua_State *L) {
   double at = gr_check_deadline(L, S, 2);
   lua_settop(L, 2);
   if (!s->count) return lua_pushboolean(L, 1), 1;
-  if (at <= gr_now()) {
+  if (at <= gr_hub_now(&S->hub)) {
     gr_timed_out(L, 2);
     return lua_pushboolean(L, 0), 1;
   }

@@ -132,7 +132,8 @@ enum {
   GRH_V_TRACE,   /* of the last error */
   GRH_V_CONTEXT, /* what a turn starts with */
   GRH_V_ADDRESS, /* of the client, if the server has it */
-  GRH_V_CONN_END = GRH_V_ADDRESS
+  GRH_V_GUEST, /* function(how) of whoever has taken it over: see res:_guest */
+  GRH_V_CONN_END = GRH_V_GUEST
 };
 
 /* grh_body.state */
@@ -176,6 +177,8 @@ struct grh_conn {
   bool ends;    /* with this turn */
   bool cut;     /* at once: the other side must not take it for a good end */
   bool taken;   /* another protocol is spoken: not ours any more */
+  bool guest;   /* somebody wants to know of the handler's end */
+  bool failed;  /* the handler has raised an error */
   bool gone;    /* writing has failed */
   bool logged;  /* the log has been told of this turn */
   bool lingers; /* for the other side to read what we sent last */
@@ -352,6 +355,7 @@ void grh_open_response(lua_State *L, grh_http *h);
 extern const luaL_Reg grh_field_methods[]; /* http_fields.c */
 extern const luaL_Reg grh_send_methods[];  /* http_send.c */
 extern const luaL_Reg grh_file_methods[];  /* http_file.c */
+extern const luaL_Reg grh_watch_methods[]; /* http_watch.c */
 
 void grh_open_file(lua_State *L, grh_http *h);
 
@@ -390,6 +394,7 @@ enum {
   GRH_S_AWAIT,     /* … it is not */
   GRH_S_HANDLE,    /* run the handler */
   GRH_S_HANDLED,   /* it has returned, or failed */
+  GRH_S_LEFT,      /* … and who wants to know of it does */
   GRH_S_RESPONDED, /* what it returned has been sent */
   GRH_S_FAIL,      /* tell of the error on top */
   GRH_S_FAILED,

@@ -170,7 +170,7 @@ static int stop_body(lua_State *L, grh_conn *c, int status) {
 static int read_k(lua_State *L, int status, lua_KContext ctx);
 
 static int wait_body(lua_State *L, gr_state *S, grh_conn *c) {
-  double at = gr_now() + c->server->body;
+  double at = gr_hub_now(&S->hub) + c->server->body;
   gr_check_free(L, S, &c->stream->reads, &read_wait, "the request");
   return gr_park_io(L, S, &c->stream->reads, at, &read_wait, 0, read_k);
 }

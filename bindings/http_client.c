@@ -178,7 +178,7 @@ static int at_end(lua_State *L, reader *r, int what, int got) {
 static int read_k(lua_State *L, int status, lua_KContext ctx);
 
 static int wait_more(lua_State *L, gr_state *S, reader *r, int what) {
-  double at = gr_now() + r->idle;
+  double at = gr_hub_now(&S->hub) + r->idle;
   gr_io *side = &r->c.stream->reads;
   if (at > r->deadline) at = r->deadline;
   gr_check_free(L, S, side, &response_wait, "the connection");

@@ -110,7 +110,7 @@ static int send_on(lua_State *L, gr_state *S, grh_conn *c, bool last) {
   }
   if (n == -EAGAIN && !last) {
     save(L, at, left);
-    double until = gr_now() + c->server->write;
+    double until = gr_hub_now(&S->hub) + c->server->write;
     gr_check_free(L, S, &c->stream->writes, &wait_file, "the response");
     return gr_park_io(L, S, &c->stream->writes, until, &wait_file, 0, file_k);
   }

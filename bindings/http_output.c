@@ -126,7 +126,7 @@ int grh_finish_put(lua_State *L, gr_state *S, grh_conn *c, int got) {
       return gr_let_others(L, S, 0, put_k);
     return result(L, got);
   }
-  double at = gr_now() + c->server->write;
+  double at = gr_hub_now(&S->hub) + c->server->write;
   gr_check_free(L, S, &c->stream->writes, &write_wait, "the response");
   return gr_park_io(L, S, &c->stream->writes, at, &write_wait, 0, put_k);
 }

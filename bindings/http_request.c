@@ -264,7 +264,7 @@ static int field(lua_State *L) {
 /* conditional(req) -> does it depend on what the client has, or ask for a part?
  */
 static int conditional(lua_State *L) {
-  grh_request *r = grh_check_request(L, 1);
+  grh_request *r = check_message(L);
   bool any = false;
   for (unsigned i = 0; i < r->head.count && !any; i++) {
     const char *name = grh_bytes(r) + r->fields[i].name;
@@ -276,10 +276,10 @@ static int conditional(lua_State *L) {
   return 1;
 }
 
-const luaL_Reg grh_message_methods[] = {
-    {"header", header}, {"field", field}, {NULL, NULL}};
-
-static const luaL_Reg methods[] = {{"_conditional", conditional}, {NULL, NULL}};
+const luaL_Reg grh_message_methods[] = {{"header", header},
+                                        {"field", field},
+                                        {"_conditional", conditional},
+                                        {NULL, NULL}};
 
 /* unescape(string [, plus]) -> string */
 static int unescape(lua_State *L) {
@@ -290,8 +290,8 @@ static int unescape(lua_State *L) {
 }
 
 void grh_open_request(lua_State *L, grh_http *h) {
-  static const luaL_Reg *const all[] = {grh_message_methods, methods,
-                                        grh_body_methods, NULL};
+  static const luaL_Reg *const all[] = {grh_message_methods, grh_body_methods,
+                                        NULL};
   static const luaL_Reg funcs[] = {{"unescape", unescape}, {NULL, NULL}};
   gr_setfuncs(L, h->S, funcs);
   grh_open_class(L, h->S, &grh_request_key, "request", all, properties,

@@ -312,7 +312,8 @@ static int date(lua_State *L) {
 
 void grh_open_response(lua_State *L, grh_http *h) {
   static const luaL_Reg *const all[] = {grh_field_methods, grh_send_methods,
-                                        grh_file_methods, NULL};
+                                        grh_file_methods, grh_watch_methods,
+                                        NULL};
   static const luaL_Reg funcs[] = {{"reason", reason},
                                    {"date", date},
                                    {"date_value", date_value},

@@ -17,7 +17,7 @@ static int serve_k(lua_State *L, int status, lua_KContext state);
 /* Nothing of the last turn is kept while it waits for the next. */
 static int await_head(lua_State *L, gr_state *S, grh_conn *c) {
   gr_stream *s = c->stream;
-  double now = gr_now();
+  double now = gr_hub_now(&S->hub);
   if (c->limit == 0 && s->in.len) c->limit = now + c->server->header;
   c->idle = !s->in.len;
   lua_settop(L, GRH_I_TRACE);
@@ -57,14 +57,38 @@ static int after_put(int got) {
   return got == -EAGAIN ? GRH_S_FLUSH : GRH_S_LOG;
 }
 
-static int handled(lua_State *L, grh_conn *c, int status) {
-  if (status != LUA_OK && status != LUA_YIELD) return GRH_S_FAIL;
+/* What comes after the handler. */
+static int settle(lua_State *L, grh_conn *c) {
+  if (c->failed) return GRH_S_FAIL;
   if (c->taken) return GRH_S_LOG;
   if (c->res->state != GRH_FRESH || lua_gettop(L) == GRH_I_RESPONSE)
     return GRH_S_FINISH;
   if (lua_gettop(L) == GRH_I_REST && lua_type(L, GRH_I_REST) == LUA_TSTRING)
     return after_put(grh_send_body(L, c->res, GRH_I_REST));
   return GRH_S_RESPONDED;
+}
+
+/* The guest has been told; an error of its own is of no interest. */
+static int left(lua_State *L, grh_conn *c, int status) {
+  if (status != LUA_OK && status != LUA_YIELD) lua_pop(L, 1);
+  return settle(L, c);
+}
+
+/* What the handler has returned, or its error, stays on the stack. */
+static int leave_guest(lua_State *L, grh_conn *c) {
+  int last = lua_gettop(L);
+  c->guest = false;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_getiuservalue(L, GRH_I_CONN, GRH_V_GUEST);
+  lua_pushstring(L, c->failed ? "failed" : "returned");
+  lua_pushvalue(L, last);
+  int status = lua_pcallk(L, 2, 0, 0, GRH_S_LEFT, serve_k);
+  return left(L, c, status);
+}
+
+static int handled(lua_State *L, grh_conn *c, int status) {
+  c->failed = status != LUA_OK && status != LUA_YIELD;
+  return c->guest ? leave_guest(L, c) : settle(L, c);
 }
 
 static int handle(lua_State *L, grh_conn *c) {
@@ -149,7 +173,7 @@ static int write_log(lua_State *L, grh_conn *c) {
   lua_getiuservalue(L, GRH_I_SERVER, GRH_V_LOG);
   lua_pushvalue(L, GRH_I_REQUEST);
   lua_pushvalue(L, GRH_I_RESPONSE);
-  lua_pushnumber(L, gr_now() - c->since);
+  lua_pushnumber(L, gr_hub_now(gr_stream_hub(c->stream)) - c->since);
   int status = lua_pcallk(L, 3, 0, GRH_I_TRACE, GRH_S_LOGGED, serve_k);
   return ended(status, GRH_S_DRAIN);
 }
@@ -259,6 +283,8 @@ static int next(lua_State *L, gr_state *S, grh_conn *c, int status, int state) {
   case GRH_S_FLUSH:
   case GRH_S_FINISH:
     return ended(status, GRH_S_LOG);
+  case GRH_S_LEFT:
+    return left(L, c, status);
   case GRH_S_LOGGED:
     return ended(status, GRH_S_DRAIN);
   case GRH_S_REFUSED:
@@ -321,7 +347,7 @@ int grh_serve(lua_State *L) {
   lua_toclose(L, GRH_I_CONN);
   gr_list_append(&sv->conns, &c->node);
   sv->count++;
-  c->limit = gr_now() + sv->header;
+  c->limit = gr_hub_now(&S->hub) + sv->header;
   if (S->scoped) {
     gr_push_scoped(L, S, GR_T_CONTEXT);
     lua_setiuservalue(L, GRH_I_CONN, GRH_V_CONTEXT);
@@ -349,6 +375,11 @@ static int collect_conn(lua_State *L) {
 static int close_conn(lua_State *L) {
   grh_conn *c = lua_touserdata(L, 1);
   leave(c);
+  if (c->guest) { /* a kill: it has time for a last word only */
+    lua_getiuservalue(L, 1, GRH_V_GUEST);
+    lua_pushliteral(L, "killed");
+    (void)lua_pcall(L, 1, 0, 0);
+  }
   gr_stream_close(c->stream);
   return 0;
 }

@@ -40,7 +40,7 @@ static void begin_turn(lua_State *L, grh_conn *c, size_t n) {
   c->scanned = 0;
   c->limit = 0;
   grh_body_start(c, &c->req->head, c->server->body_max);
-  if (c->server->logs) c->since = gr_now();
+  if (c->server->logs) c->since = gr_hub_now(gr_stream_hub(c->stream));
   c->server->requests++;
   gr_stream_skip(c->stream, n);
 }
@@ -95,7 +95,8 @@ static void skip_empty_lines(grh_conn *c) {
          s->in.data[n + 1] == '\n')
     n += 2;
   if (n) gr_stream_skip(s, n);
-  if (n && c->limit == 0) c->limit = gr_now() + c->server->header;
+  if (n && c->limit == 0)
+    c->limit = gr_hub_now(gr_stream_hub(c->stream)) + c->server->header;
 }
 
 int grh_read_head(lua_State *L, grh_conn *c) {
@@ -136,7 +137,7 @@ static void cut(grh_conn *c) {
 static void begin_drain(grh_conn *c) {
   grh_body *b = &c->body;
   uint64_t max = c->server->drain_max;
-  c->limit = gr_now() + c->server->body;
+  c->limit = gr_hub_now(gr_stream_hub(c->stream)) + c->server->body;
   b->drained = true;
   b->max = b->seen + max;
   if (b->left > max) c->ends = true;
@@ -164,7 +165,7 @@ int grh_drain(grh_conn *c) {
 static void begin_linger(grh_conn *c) {
   c->lingers = true;
   c->body.max = LINGER;
-  c->limit = gr_now() + c->server->linger;
+  c->limit = gr_hub_now(gr_stream_hub(c->stream)) + c->server->linger;
   gr_stream_shutdown(c->stream, SHUT_WR);
 }
 

@@ -20,6 +20,7 @@ static const luaL_Reg in_c[] = {
     {"greenlua.core.timeout", luaopen_greenlua_core_timeout},
     {"greenlua.core.wait", luaopen_greenlua_core_wait},
     {"greenlua.core.waitlist", luaopen_greenlua_core_waitlist},
+    {"greenlua.core.websocket", luaopen_greenlua_core_websocket},
     {NULL, NULL}};
 
 /* Push the loader of an embedded module. */

@@ -27,7 +27,7 @@ grb_socket *grb_new_socket(lua_State *L, gr_state *S, int class, int family) {
                     .family = family,
                     .block = -1,
                     .total = -1,
-                    .birth = gr_now()};
+                    .birth = gr_hub_now(&S->hub)};
   gr_stream_init(&s->stream, &S->hub, -1);
   grb_set_class(L, -1, class);
   return s;
@@ -100,17 +100,21 @@ void grb_check_free(lua_State *L, gr_state *S, grb_socket *s, int side,
   gr_check_free(L, S, side_of(s, side), what, grb_class_name(s));
 }
 
+static double now(const grb_socket *s) {
+  return gr_hub_now(gr_stream_hub(&s->stream));
+}
+
 /* LuaSocket's clock: both limits count from the start of the operation; if
  * both are set, `block` limits each wait. */
 void grb_begin(grb_socket *s, int side) {
   double limit = s->total >= 0 ? s->total : s->block;
-  s->until[side] = limit < 0 ? INFINITY : gr_now() + limit;
+  s->until[side] = limit < 0 ? INFINITY : now(s) + limit;
 }
 
 double grb_deadline(const grb_socket *s, int side) {
   double until = s->until[side];
   if (s->block < 0 || s->total < 0) return until;
-  return fmin(until, gr_now() + s->block);
+  return fmin(until, now(s) + s->block);
 }
 
 int grb_wait(lua_State *L, gr_state *S, grb_socket *s, int side,
@@ -296,7 +300,7 @@ static int get_stats(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_CLIENT);
   lua_pushinteger(L, (lua_Integer)s->stream.received);
   lua_pushinteger(L, (lua_Integer)s->stream.sent);
-  lua_pushnumber(L, gr_now() - s->birth);
+  lua_pushnumber(L, now(s) - s->birth);
   return 3;
 }
 
@@ -305,7 +309,7 @@ static int set_stats(lua_State *L) {
   gr_stream *st = &s->stream;
   st->received = (uint64_t)luaL_optnumber(L, 2, (lua_Number)st->received);
   st->sent = (uint64_t)luaL_optnumber(L, 3, (lua_Number)st->sent);
-  if (lua_isnumber(L, 4)) s->birth = gr_now() - lua_tonumber(L, 4);
+  if (lua_isnumber(L, 4)) s->birth = now(s) - lua_tonumber(L, 4);
   lua_pushinteger(L, 1);
   return 1;
 }
@@ -345,6 +349,7 @@ int luaopen_greenlua_core_socket(lua_State *L) {
       {"gettime", get_time}, {"gethostname", host_name},
       {NULL, NULL}};
   gr_state *S = gr_state_open(L);
+  gr_need_loop(L, S, "greenlua.socket");
   if (gr_streams_open(&S->hub)) return luaL_error(L, "not enough memory");
   luaL_newlibtable(L, funcs);
   gr_setfuncs(L, S, funcs);

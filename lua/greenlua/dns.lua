@@ -59,10 +59,10 @@ for name, number in pairs(types) do type_names[number] = name end
 local protocols = { stream = "tcp", dgram = "udp" }
 local families = { unspec = true, inet = true, inet6 = true }
 
--- Whose mistake it is: that of the function's caller.
-local function misuse(method, n, expected, value)
+-- Whose mistake it is: that of the function's caller, who has come by tail calls.
+local function misuse(method, n, expected, value, level)
   error(("bad argument #%d to '%s' (%s expected, got %s)"):format(n, method, expected,
-    type(value) == "string" and ("%q"):format(value) or type(value)), 4)
+    type(value) == "string" and ("%q"):format(value) or type(value)), level or 4)
 end
 
 local function check_options(method, n, options)
@@ -134,7 +134,7 @@ end
 
 local function getaddrinfo(resolver, host, port, options)
   options = check_options("getaddrinfo", 3, options)
-  if host ~= nil and type(host) ~= "string" then misuse("getaddrinfo", 1, "a string", host) end
+  if host ~= nil and type(host) ~= "string" then misuse("getaddrinfo", 1, "a string", host, 3) end
   local number = port_of("getaddrinfo", port, options.socktype)
   if not number or (options.numericserv and port and not tonumber(port)) then
     return nil, "service not supported for socket type", "SERVICE"
@@ -194,7 +194,7 @@ end
 
 local function resolve(resolver, name, kind, options)
   options = check_options("resolve", 3, options)
-  if type(name) ~= "string" then misuse("resolve", 1, "a string", name) end
+  if type(name) ~= "string" then misuse("resolve", 1, "a string", name, 3) end
   local number = type_of("resolve", kind)
   if name:find "\0" then return nil, "not a valid name", "BADNAME" end
   if number == types.PTR then name = core.reverse(name) or name end
@@ -213,7 +213,7 @@ end
 
 local function getnameinfo(resolver, addr, port, options)
   options = check_options("getnameinfo", 3, options)
-  if type(addr) ~= "string" then misuse("getnameinfo", 1, "a string", addr) end
+  if type(addr) ~= "string" then misuse("getnameinfo", 1, "a string", addr, 3) end
   local number = port_of("getnameinfo", port)
   local family, text = core.parse(addr)
   if not number or not family then return nil, unknown, "BADNAME" end
@@ -250,27 +250,32 @@ local others = {
   threads = "boolean", resolv_conf = "string", hosts = "string",
 }
 
+local function check_servers(method, n, servers, level)
+  if type(servers) ~= "table" then misuse(method, n, "servers: table", servers, level) end
+  for _, server in ipairs(servers) do
+    if type(server) ~= "string" or not core.is_server(server) then
+      misuse(method, n, "servers: numeric addresses, with a port or without", server, level)
+    end
+  end
+end
+
 local function check_settings(settings)
   for name, value in pairs(settings) do
     local range = numbers[name]
     if range then
       if not (type(value) == "number" and value >= range[1] and value <= range[2]) then
         misuse("Resolver", 1, ("%s from %g to %g"):format(name, range[1], range[2]),
-          tostring(value))
+          tostring(value), 5)
       end
     elseif not others[name] then
-      misuse("Resolver", 1, "an option of a resolver", tostring(name))
+      misuse("Resolver", 1, "an option of a resolver", tostring(name), 5)
     elseif type(value) ~= others[name] then
-      misuse("Resolver", 1, ("%s: %s"):format(name, others[name]), value)
+      misuse("Resolver", 1, ("%s: %s"):format(name, others[name]), value, 5)
     end
   end
-  for _, server in ipairs(settings.servers or {}) do
-    if type(server) ~= "string" or not core.is_server(server) then
-      misuse("Resolver", 1, "servers: numeric addresses, with a port or without", server)
-    end
-  end
+  check_servers("Resolver", 1, settings.servers or {}, 6)
   for _, domain in ipairs(settings.search or {}) do
-    if type(domain) ~= "string" then misuse("Resolver", 1, "search: names", domain) end
+    if type(domain) ~= "string" then misuse("Resolver", 1, "search: names", domain, 5) end
   end
 end
 
@@ -402,6 +407,7 @@ function dns.resolve(name, kind, options)
   if type(options) ~= "table" or options.servers == nil then
     return resolve(nil, name, kind, options)
   end
+  check_servers("resolve", 3, options.servers, 4)
   local own <close> = Resolver { servers = options.servers }
   return resolve(own._core, name, kind, options)
 end

@@ -72,13 +72,21 @@ function http.serve(listener, handler, options)
   return require("greenlua.http.server").Server(listener, handler, options):serve_forever()
 end
 
+--- Begin a stream of server-sent events; see `greenlua.http.events`.
+-- @function events
+-- @tparam Request req
+-- @tparam Response res
+-- @tparam[opt] table options
+-- @treturn Events
+
 -- Where each of the other names is, loaded when it is first used.
 local homes = {
   Server = "server", server = "server", Error = "errors", abort = "errors",
+  events = "events",
   get = "client", post = "client", put = "client", head = "client", delete = "client",
   request = "client", Client = "client",
 }
-local names = { server = "Server" }
+local names = { server = "Server", events = "new" }
 local modules = {
   client = true, router = true, static = true, cookies = true, forms = true, multipart = true,
   json = true, wsapi = true, message = true,

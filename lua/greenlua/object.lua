@@ -83,6 +83,19 @@ function M.check_timeout(method, timeout)
   M.check_seconds(method, 1, timeout, 4)
 end
 
+--- Check an argument that is a string, or a number in its place, as C does.
+-- @tparam string method for the message
+-- @tparam integer arg which argument it is
+-- @param value
+-- @tparam[opt=3] integer level whom the error blames, as `error` counts
+-- @treturn string
+function M.check_string(method, arg, value, level)
+  if type(value) == "string" then return value end
+  if type(value) == "number" then return tostring(value) end
+  error(("bad argument #%d to '%s' (string expected, got %s)"):format(arg, method, type(value)),
+    level or 3)
+end
+
 local function callable(value)
   local mt = type(value) ~= "function" and getmetatable(value)
   return type(value) == "function" or (type(mt) == "table" and mt.__call)
@@ -121,8 +134,9 @@ local function call(link, object)
   link.gone = true
   local ok, err = waitlist.call(link.callback, object)
   if ok then return end
-  io.stderr:write(("%s\n%s rawlink of %s failed\n\n"):format(tostring(err),
-    os.date "!%Y-%m-%dT%H:%M:%SZ", tostring(object)))
+  local message = ("%s\n%s rawlink of %s failed\n\n"):format(tostring(err),
+    os.date "!%Y-%m-%dT%H:%M:%SZ", tostring(object))
+  if not core.report(message) then io.stderr:write(message) end
 end
 
 --- Call the links that an object has now, if it is ready. They may unlink each

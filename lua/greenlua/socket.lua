@@ -41,6 +41,7 @@ local core = require "greenlua.core.socket"
 local dns = require "greenlua.socket.dns"
 local except = require "greenlua.socket.except"
 local ltn12 = require "greenlua.socket.ltn12"
+local check_string = require("greenlua.object").check_string
 local sleep = require("greenlua").sleep
 
 --- @table constants
@@ -111,6 +112,7 @@ function socket.sleep(...)
     error(("bad argument #1 to 'sleep' (number expected, got %s)"):format(
       select("#", ...) == 0 and "no value" or type((...))), 2)
   end
+  if seconds ~= seconds then error("bad argument #1 to 'sleep' (not a number: NaN)", 2) end
   sleep(math.max(seconds, 0))
 end
 
@@ -140,7 +142,11 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string `"address already in use"`, `"permission denied"` …
 function socket.bind(host, port, backlog)
+  host, port = check_string("bind", 1, host), check_string("bind", 2, port)
   if host == "*" then host = "0.0.0.0" end
+  if backlog ~= nil and not tonumber(backlog) then
+    error(("bad argument #3 to 'bind' (number expected, got %s)"):format(type(backlog)), 2)
+  end
   local addresses, err = require("greenlua.core.dns").lookup(nil, host)
   if not addresses then return nil, err end
   for _, address in ipairs(addresses) do
@@ -153,9 +159,15 @@ end
 
 local families = { unspec = core.tcp, inet = core.tcp4, inet6 = core.tcp6 }
 
-local function connect(host, port, local_host, local_port, family)
-  local create = families[family or "unspec"]
-  if not create then error(("bad family '%s' to 'connect'"):format(family), 3) end
+-- By tail calls only: whom it blames is the caller of `socket.connect`.
+local function connect(name, host, port, local_host, local_port, family)
+  host, port = check_string(name, 1, host), check_string(name, 2, port)
+  local_host = local_host ~= nil and check_string(name, 3, local_host) or nil
+  local_port = local_port ~= nil and check_string(name, 4, local_port) or nil
+  local create = families[family == nil and "unspec" or check_string(name, 5, family)]
+  if not create then
+    error(("bad argument #5 to '%s' (invalid option '%s')"):format(name, family), 2)
+  end
   local sock, err = create()
   if not sock then return nil, err end
   local ok = true
@@ -182,18 +194,18 @@ end
 -- @treturn[2] string `"connection refused"`, `"timeout"`,
 --   `"host or service not provided, or not known"` …
 function socket.connect(host, port, local_host, local_port, family)
-  if type(host) ~= "table" then return connect(host, port, local_host, local_port, family) end
-  return require("greenlua.socket.connect").connect(host)
+  if type(host) == "table" then return require("greenlua.socket.connect").connect(host) end
+  return connect("connect", host, port, local_host, local_port, family)
 end
 
 --- As `connect`, over IPv4 only.
 function socket.connect4(host, port, local_host, local_port)
-  return connect(host, port, local_host, local_port, "inet")
+  return connect("connect4", host, port, local_host, local_port, "inet")
 end
 
 --- As `connect`, over IPv6 only.
 function socket.connect6(host, port, local_host, local_port)
-  return connect(host, port, local_host, local_port, "inet6")
+  return connect("connect6", host, port, local_host, local_port, "inet6")
 end
 
 --- What can be waited for with any descriptor.

@@ -60,7 +60,7 @@ describe("greenlua.socket", function()
       { socket.connect6("127.0.0.1", port) })
     assert.error_matches(function()
       socket.connect("127.0.0.1", port, nil, nil, "ipx")
-    end, "bad family 'ipx'")
+    end, "invalid option 'ipx'")
   end)
 
   it("leaves nothing open when it cannot connect", function()

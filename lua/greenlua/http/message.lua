@@ -367,6 +367,13 @@ function Response:set_cookie(name, value, options)
   return self:add_header("Set-Cookie", cookie)
 end
 
+--- Begin a stream of server-sent events; see `greenlua.http.events`.
+-- @tparam[opt] table options
+-- @treturn Events
+function Response:events(options)
+  return require("greenlua.http.events").new(self.request, self, options)
+end
+
 local Fields = { __name = "headers" }
 
 function Fields:__index(name)

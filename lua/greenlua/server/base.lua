@@ -266,6 +266,12 @@ local function open(self)
   return sock
 end
 
+local function check_serves(self)
+  if self._serve then return end
+  error(("%s cannot be started: it does not say how it serves (derive from StreamServer?)")
+    :format(getmetatable(self).__name), 3)
+end
+
 --- Listen, and serve in greenlets of its own, until it is stopped. A server that
 -- has been stopped can be started again, on the same port, unless what it listens
 -- on was given to it open.
@@ -274,10 +280,7 @@ end
 -- @treturn[2] string `"cannot listen on …: address already in use"` …
 function BaseServer:start()
   if self.started then return true end
-  if not self._serve then
-    error(("%s cannot be started: it does not say how it serves (derive from StreamServer?)")
-      :format(getmetatable(self).__name), 2)
-  end
+  check_serves(self)
   local ok, err = self:_prepare()
   if not ok then return nil, err end
   local sock
@@ -354,6 +357,7 @@ end
 -- @raise what has ended it, if its listener failed
 function BaseServer:serve_forever(stop_timeout)
   if stop_timeout ~= nil then object.check_timeout("serve_forever", stop_timeout) end
+  check_serves(self)
   local ok, err = self:start()
   if not ok then return nil, err end
   local acceptor = self._acceptor

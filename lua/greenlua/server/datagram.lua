@@ -6,6 +6,7 @@ local waiting = require "greenlua.core.wait"
 local address = require "greenlua.server.address"
 local base = require "greenlua.server.base"
 local object = require "greenlua.object"
+local check_string = object.check_string
 
 local M = {}
 
@@ -76,6 +77,10 @@ end
 -- @treturn[2] string message
 function DatagramServer:sendto(data, host, port)
   local sock = self._listener
+  data, host = check_string("sendto", 1, data), check_string("sendto", 2, host)
+  if (port ~= nil or not self.path) and type(port) ~= "number" then
+    port = check_string("sendto", 3, port)
+  end
   if not sock then return nil, "closed" end
   return sock:sendto(data, port and mapped(sock, host) or host, port)
 end

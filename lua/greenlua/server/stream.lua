@@ -61,8 +61,11 @@ local own = {
     return math.type(v) == "integer" and v > 0
   end },
   handshake_timeout = { "a number of seconds", is_time },
-  tls = { "a table of ssl.server's options, or a Context", function(v)
-    return type(v) == "table" or type(v) == "userdata"
+  tls = { "a table of ssl.server's options, or the Context of a server", function(v)
+    local contexts = require "greenlua.ssl.context"
+    if contexts.Context.is(v) then return v.mode == "server" end
+    local problem = type(v) == "table" and contexts.check("server", v)
+    return type(v) == "table" and not problem, problem
   end },
   proxy_protocol = { "true, or a list of addresses and networks", function(v)
     if always[v] or type(v) ~= "table" then return always[v] end

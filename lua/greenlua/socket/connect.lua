@@ -190,15 +190,14 @@ local function connect_tcp(options, deadline)
   return sock
 end
 
-local default_context
+-- Anything that connects is a context.
+local function is_context(tls)
+  return type(tls) == "table" and tls.connect ~= nil
+end
 
--- The context that `tls` means.
 local function context_of(tls)
-  if tls ~= true and (type(tls) ~= "table" or tls.connect) then return tls end
-  local ssl = require "greenlua.ssl"
-  if tls ~= true then return ssl.client(tls) end
-  default_context = default_context or ssl.client {}
-  return default_context
+  if is_context(tls) then return tls end
+  return require("greenlua.ssl").to_client(tls)
 end
 
 local function connect(options, deadline)
@@ -231,16 +230,37 @@ local function connect_within(timeout, options)
   return table.unpack(results, 1, 3)
 end
 
-local function bad(field, expected, value)
+local function bad(field, expected, value, level)
   error(("bad argument #1 to 'connect' (%s: %s expected, got %s)"):format(field, expected,
-    type(value) == "string" and ("%q"):format(value) or tostring(value)), 4)
+    type(value) == "string" and ("%q"):format(value) or tostring(value)), level or 4)
+end
+
+local function check_port(field, port)
+  if type(port) == "string" then
+    if not tonumber(port) then return end -- a service
+    port = tonumber(port)
+  end
+  local number = math.type(port) and math.tointeger(port)
+  if not number or number < 0 or number > 65535 then
+    bad(field, "a port or the name of a service", port, 5)
+  end
 end
 
 local function check(o)
   if type(o.host) ~= "string" then bad("host", "a string", o.host) end
-  local port = o.port
-  if type(port) ~= "string" and not (math.type(port) and math.tointeger(port)) then
-    bad("port", "a number or the name of a service", port)
+  check_port("port", o.port)
+  if o.local_port ~= nil then check_port("local_port", o.local_port) end
+  if o.local_host ~= nil and type(o.local_host) ~= "string" then
+    bad("local_host", "a string", o.local_host)
+  end
+  if o.resolver ~= nil and not green.dns.Resolver.is(o.resolver) then
+    bad("resolver", "a dns.Resolver", o.resolver)
+  end
+  local tls = o.tls
+  if tls and tls ~= true and type(tls) ~= "table" then
+    bad("tls", "true, a table of options or a Context", tls)
+  elseif is_context(tls) and tls.mode == "server" then
+    bad("tls", "the context of a client", tls)
   end
   local family, timeout = o.family, o.timeout
   if family and family ~= "unspec" and not creators[family] then

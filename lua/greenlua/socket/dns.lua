@@ -7,15 +7,11 @@
 -- @module greenlua.socket.dns
 
 local core = require "greenlua.core.socket"
+local check_string = require("greenlua.object").check_string
 
 local M = {}
 
 local function resolver() return require "greenlua.dns" end
-
-local function check_string(name, arg, value)
-  if type(value) == "string" or type(value) == "number" then return tostring(value) end
-  error(("bad argument #%d to '%s' (string expected, got %s)"):format(arg, name, type(value)), 3)
-end
 
 -- What the C library's gethostbyname says.
 local messages = {
@@ -98,8 +94,14 @@ end
 -- @treturn[2] string message
 function M.getnameinfo(host, service)
   if host == nil and service == nil then error("host and serv cannot be both nil", 2) end
-  host = host and check_string("getnameinfo", 1, host)
-  service = service and check_string("getnameinfo", 2, service)
+  host = host ~= nil and check_string("getnameinfo", 1, host) or nil
+  service = service ~= nil and check_string("getnameinfo", 2, service) or nil
+  local number = tonumber(service)
+  if number then -- what the C library makes of it
+    number = math.tointeger(number)
+    if not number or number < 0 then return nil, "service not supported for socket type" end
+    service = number & 0xffff
+  end
   local list, message = resolver().getaddrinfo(host, service, { socktype = "stream" })
   if not list then return nil, message end
   local names, name = {}, nil

@@ -16,7 +16,7 @@ local function check_timeout(timeout)
   if timeout == nil or is_timeout(timeout) then return timeout end
   local seconds = tonumber(timeout)
   if not seconds or type(timeout) == "boolean" then
-    error(("bad argument #3 to 'select' (number expected, got %s)"):format(type(timeout)), 4)
+    error(("bad argument #3 to 'select' (number expected, got %s)"):format(type(timeout)), 3)
   end
   return seconds >= 0 and seconds or nil
 end
@@ -24,7 +24,7 @@ end
 local function check_list(list, arg)
   if list == nil then return {} end
   if type(list) == "table" then return list end
-  error(("bad argument #%d to 'select' (table expected, got %s)"):format(arg, type(list)), 4)
+  error(("bad argument #%d to 'select' (table expected, got %s)"):format(arg, type(list)), 3)
 end
 
 -- A number stands for itself; -1: it has none.

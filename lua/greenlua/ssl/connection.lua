@@ -4,6 +4,7 @@
 -- @module greenlua.ssl.connection
 
 local core = require "greenlua.core.ssl"
+local object = require "greenlua.object"
 local sockets = require "greenlua.core.socket"
 require "greenlua.socket" -- which adds methods of its own
 
@@ -73,7 +74,9 @@ end
 
 --- LuaSec's: a client's name for the server, or a server's contexts by name.
 function methods:sni(name, strict)
-  if not core.server(self) then return core.sni(self, name) end
+  if not core.server(self) then
+    return core.sni(self, object.check_string("sni", 1, name))
+  end
   check_map(name)
   core.choose(self, function(asked)
     return asked and (name[asked] or not strict and nil)

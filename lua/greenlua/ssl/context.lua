@@ -101,30 +101,31 @@ local function check_certificates(mode, o)
   end
 end
 
+local names -- the names of `options`
+
+local function check_names(mode, list)
+  names = names or core.option_names()
+  for _, name in ipairs(list) do
+    if not names[name] then wrong(mode, "options: unknown '%s'", tostring(name)) end
+  end
+end
+
 local function check_options(mode, o)
   if type(o) ~= "table" then wrong(mode, "table expected, got %s", type(o)) end
   for name, value in pairs(o) do
     local expected = common[name] or only[mode][name]
-    if not expected then wrong(mode, "unknown option '%s'", name) end
+    if not expected then wrong(mode, "unknown option '%s'", tostring(name)) end
     check_type(mode, name, value, expected)
   end
   for _, name in ipairs { "min_version", "max_version" } do
     if o[name] and not versions[o[name]] then wrong(mode, "%s: unknown '%s'", name, o[name]) end
   end
   if o.alpn then check_alpn(mode, o.alpn) end
+  if o.options then check_names(mode, o.options) end
   check_verify(mode, o)
   check_certificates(mode, o)
   if mode == "server" and not (o.certificate or o.certificates or o.sni) then
     wrong(mode, "a certificate is needed")
-  end
-end
-
-local names -- the names of `options`
-
-local function check_names(mode, list)
-  names = names or core.option_names()
-  for _, name in ipairs(list) do
-    if not names[name] then wrong(mode, "options: unknown '%s'", name) end
   end
 end
 
@@ -251,13 +252,21 @@ end
 
 -- --- the class --------------------------------------------------------------
 
+--- What is wrong with the options of a context, if anything is.
+-- @tparam string mode
+-- @param options
+-- @treturn ?string
+function M.check(mode, options)
+  local ok, problem = pcall(check_options, mode, options)
+  return not ok and problem or nil
+end
+
 --- Makes a context: raises misuse, returns nil and a message for the world's part.
 -- @tparam string mode `"client"` or `"server"`
 -- @tparam table options
 function M.new(mode, options)
-  local ok, problem = pcall(check_options, mode, options)
-  if not ok then error(problem, 3) end
-  if options.options then check_names(mode, options.options) end
+  local problem = M.check(mode, options)
+  if problem then error(problem, 2) end -- who has come by a tail call
   local context, verify, id = try_to_build(mode, options)
   if not context then return nil, verify end
   return Context(mode, options, context, verify, id)
@@ -298,9 +307,27 @@ local function secure(self, sock, timeout, prepare)
   return sock
 end
 
-local function check_mode(self, mode, name)
+local function connectable(sock)
+  local class = type(sock) == "userdata" and sock.class
+  return class and (class:find "^tcp{[cm]" or class:find "^unixstream{[cm]")
+end
+
+local function check_call(self, mode, name, sock, timeout, position)
   if not Context.is(self) then error(("bad self to '%s' (Context expected)"):format(name), 3) end
   if self.mode ~= mode then error(("'%s' on the context of a %s"):format(name, self.mode), 3) end
+  local ok, fits = pcall(connectable, sock)
+  if not (ok and fits) then
+    error(("bad argument #1 to '%s' (a connected socket expected, got %s)"):format(name,
+      tostring(sock)), 3)
+  end
+  object.check_seconds(name, position, timeout, 4)
+end
+
+local LONGEST = 255 -- bytes of a name
+
+local function is_name(host)
+  return type(host) == "string" and host ~= "" and #host <= LONGEST and not host:find "^%."
+    and not host:find("\0", 1, true)
 end
 
 --- Does the handshake of a client on a connected socket, which is a TLS connection
@@ -315,11 +342,11 @@ end
 -- @treturn[2] string `"timeout"`, `"closed"`, `"certificate verify failed: …"`,
 --   `"hostname mismatch, …"` …
 function Context:connect(sock, hostname, timeout)
-  check_mode(self, "client", "connect")
+  check_call(self, "client", "connect", sock, timeout, 3)
   local verifies_name = self.verify ~= "none" and self._options.verify_hostname ~= false
-  if type(hostname) ~= "string" and (hostname ~= nil or verifies_name) then
-    error(("bad argument #2 to 'connect' (name of the host expected, got %s)")
-      :format(type(hostname)), 2)
+  if not is_name(hostname) and (hostname ~= nil or verifies_name) then
+    error(("bad argument #2 to 'connect' (name of a host expected, got %s)")
+      :format(type(hostname) == "string" and ("%q"):format(hostname) or type(hostname)), 2)
   end
   return secure(self, sock, timeout, hostname and function(conn)
     core.name(conn, (hostname:gsub("%.$", "")), verifies_name)
@@ -334,7 +361,7 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string message
 function Context:accept(sock, timeout)
-  check_mode(self, "server", "accept")
+  check_call(self, "server", "accept", sock, timeout, 2)
   return secure(self, sock, timeout)
 end
 

@@ -8,6 +8,7 @@
 local connection = require "greenlua.ssl.connection"
 local core = require "greenlua.core.ssl"
 local modern = require "greenlua.ssl.context"
+local object = require "greenlua.object"
 local sockets = require "greenlua.core.socket"
 
 local M = {}
@@ -78,6 +79,7 @@ end
 
 --- The certificate of a file, and its chain.
 function context.loadcert(ctx, path)
+  check_string(path, 2, "loadcert")
   return told("error loading certificate", ctx:certificate(path, true))
 end
 
@@ -86,28 +88,35 @@ function context.checkkey(ctx) return ctx:checkkey() == true end
 
 --- Files of authorities.
 function context.locations(ctx, file, directory)
+  if file ~= nil then check_string(file, 2, "locations") end
+  if directory ~= nil then check_string(directory, 3, "locations") end
   return told("error loading CA locations", ctx:locations(file, directory))
 end
 
 --- Ciphers up to TLS 1.2.
 function context.setcipher(ctx, list)
+  check_string(list, 2, "setcipher")
   return told("error setting cipher list", ctx:ciphers(list))
 end
 
 --- Ciphers of TLS 1.3.
 function context.setciphersuites(ctx, list)
+  check_string(list, 2, "setciphersuites")
   return told("error setting cipher list", ctx:ciphersuites(list))
 end
 
-local function flags(set)
+local function flags(set, name)
   return function(ctx, ...)
+    for i = 1, name and select("#", ...) or 0 do
+      object.check_string(name, i + 1, (select(i, ...)))
+    end
     local ok, reason = ctx[set](ctx, ...)
     return ok or false, reason
   end
 end
 
-context.setverify = flags "verify"
-context.setoptions = flags "options"
+context.setverify = flags("verify", "setverify")
+context.setoptions = flags("options", "setoptions")
 context.setdepth = flags "depth"
 
 --- The one curve for keys.
@@ -126,6 +135,9 @@ end
 
 --- Parameters for Diffie-Hellman: what `f` returns, in PEM.
 function context.setdhparam(ctx, f)
+  if type(f) ~= "function" then
+    error(("bad argument #2 to 'setdhparam' (function expected, got %s)"):format(type(f)), 2)
+  end
   local text = f(false, 2048)
   if type(text) == "string" then ctx:dhparam(text, false) end
 end
@@ -143,7 +155,10 @@ end
 function context.setdane(ctx, ...) return ctx:dane(...) == true end
 
 --- What a server tells before it asks for a key.
-function context.setpskhint(ctx, hint) return ctx:hint(hint) == true end
+function context.setpskhint(ctx, hint)
+  check_string(hint, 2, "setpskhint")
+  return ctx:hint(hint) == true
+end
 
 --- The function that knows pre-shared keys.
 function context.setserverpskcb(ctx, f)
@@ -153,6 +168,22 @@ function context.setserverpskcb(ctx, f)
 end
 
 context.setclientpskcb = context.setserverpskcb
+
+local function check_context(ctx, position, name)
+  local mt = type(ctx) == "userdata" and debug.getmetatable(ctx)
+  if mt and mt.__name == "SSL:Context" then return end
+  error(("bad argument #%d to '%s' (SSL:Context expected, got %s)")
+    :format(position, name, mt and mt.__name or type(ctx)), 3)
+end
+
+for name, f in pairs(context) do
+  if name ~= "create" then
+    context[name] = function(ctx, ...)
+      check_context(ctx, 1, name)
+      return f(ctx, ...)
+    end
+  end
+end
 
 -- --- newcontext -------------------------------------------------------------
 
@@ -270,8 +301,22 @@ end
 
 local steps = { load_pairs, set_agreement, set_keys, set_alpn, set_psk }
 
+local function check_config(cfg, position, name)
+  if type(cfg) ~= "table" then
+    error(("bad argument #%d to '%s' (table expected, got %s)")
+      :format(position, name, type(cfg)), 3)
+  end
+  for _, key in ipairs { "protocol", "mode" } do
+    if type(cfg[key]) ~= "string" then
+      error(("bad argument #%d to '%s' (%s: string expected, got %s)"):format(position, name, key,
+        type(cfg[key])), 3)
+    end
+  end
+end
+
 --- See `greenlua.ssl.newcontext`.
 function M.newcontext(cfg)
+  check_config(cfg, 1, "newcontext")
   local ctx, problem = context.create(cfg.protocol)
   if not ctx then return nil, problem end
   local ok
@@ -287,6 +332,10 @@ end
 
 -- --- wrap -------------------------------------------------------------------
 
+local function has_descriptor(sock)
+  return type(sock.getfd) == "function"
+end
+
 -- The descriptor of a socket, which gives it up, and what it has read of it.
 local function take_descriptor(sock)
   local fd = sock:getfd()
@@ -299,13 +348,19 @@ end
 
 --- See `greenlua.ssl.wrap`.
 function M.wrap(sock, cfg)
+  local ok, fits = pcall(has_descriptor, sock)
+  if not (ok and fits) then
+    error(("bad argument #1 to 'wrap' (a socket expected, got %s)"):format(type(sock)), 2)
+  end
   local ctx, problem = cfg, nil
   if modern.Context.is(cfg) then
     ctx = cfg._core
   elseif type(cfg) == "table" then
+    check_config(cfg, 2, "wrap")
     ctx, problem = M.newcontext(cfg)
   end
-  if not ctx then return nil, problem end
+  if problem then return nil, problem end
+  check_context(ctx, 2, "wrap")
   local fd, bytes = take_descriptor(sock)
   if not fd then return nil, bytes end
   local conn
@@ -325,9 +380,10 @@ local fresh = setmetatable({}, { __mode = "k" })
 
 M.core = {
   SOCKET_INVALID = -1,
-  compression = function(conn) return conn:info "compression" end,
+  compression = function() end, -- nobody does that any more
   copyright = function() return COPYRIGHT end,
   create = function(ctx)
+    check_context(ctx, 1, "create")
     local conn, problem = connection.attach(sockets.tcp(), ctx)
     if conn then fresh[conn] = ctx end
     return conn, problem

@@ -190,11 +190,17 @@ describe("socket.connect with a table", function()
   end)
 
   it("calls misuse by its name", function()
-    for field, bad in pairs { host = 5, port = {}, family = "unix", timeout = -1,
-        attempt_delay = -1, resolution_delay = "x" } do
+    local server = require("greenlua.ssl").server { sni = function() end }
+    for _, one in ipairs { { "host", 5 }, { "port", {} }, { "port", 65536 }, { "port", "-1" },
+      { "port", 0.5 }, { "family", "unix" }, { "timeout", -1 }, { "attempt_delay", -1 },
+      { "resolution_delay", "x" }, { "tls", 5 }, { "tls", "x" }, { "tls", server },
+      { "resolver", 5 }, { "resolver", {} }, { "local_host", {} }, { "local_port", {} } } do
       local o = { host = "127.0.0.1", port = 1 }
-      o[field] = bad
-      assert.error_matches(function() socket.connect(o) end, "'connect' %(" .. field)
+      o[one[1]] = one[2]
+      assert.error_matches(function()
+        local conn = socket.connect(o)
+        return conn
+      end, "'connect' %(" .. one[1])
     end
   end)
 

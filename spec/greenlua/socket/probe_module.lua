@@ -41,6 +41,15 @@ line("raised", ok, type(err), err[1])
 ok, err = pcall(try, nil, { "a table" })
 line("raised", ok, err[1])
 
+section "connect, misused"
+for _, args in ipairs { {}, { {}, 9 }, { "127.0.0.1" }, { "127.0.0.1", {} },
+  { "127.0.0.1", 9, {} }, { "127.0.0.1", 9, "127.0.0.1", {} },
+  { "127.0.0.1", 9, nil, nil, "x" }, { "127.0.0.1", 9, nil, nil, print } } do
+  if args[1] and type(args[1]) ~= "table" then -- which is an extension
+    call("connect", function() return socket.connect(table.unpack(args, 1, 5)) end)
+  end
+end
+
 section "protect"
 local protect = socket.protect
 call("success", protect(function(...) return ... end), 1, nil, 3)

@@ -330,7 +330,7 @@ describe("http.client's responses", function()
       assert.equal("second", conn:receive())
       local plain = get(with_length "x")
       assert.is_nil(plain:upgrade())
-      assert.same({ nil, "bad response: a 101 that nobody asked for", "header", 0 },
+      assert.same({ nil, "bad response: a 101 that nobody asked for", "header", 0, 0 },
         { get "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\n\r\n" })
     end)
 
