@@ -228,7 +228,7 @@ local function finish(self)
     self:_await_end(self.close_timeout)
   else
     repeat
-      local message, why = self:receive(math.max(0, deadline - green.now()))
+      local message, why = self:_linger(math.max(0, deadline - green.now()))
     until not message and why == "closed" or green.now() >= deadline
   end
   if self:_is_read() and self.over then return true end -- it reads to the very end
