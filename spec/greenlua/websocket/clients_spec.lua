@@ -1,11 +1,7 @@
--- Other people's WebSockets: Python's two libraries as clients, one as a server, and a
--- browser where there is one.
+-- Other people's WebSockets: Python's two libraries as clients, one as a server.
 
-local green = require "greenlua"
 local daemon = require "spec.support.daemon"
 local raw = require "spec.support.websocket"
-local sockets = require "spec.support.sockets"
-local support = require "spec.support"
 local web = require "spec.support.http"
 local websocket = require "greenlua.websocket"
 
@@ -95,28 +91,3 @@ asyncio.run(main())
     end
   end)
 end)
-
--- A browser costs a second or two: where it is installed.
-local flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run " ..
-  "--disable-background-networking --disable-component-update --disable-sync"
-
-if io.open "/usr/bin/chromium" then
-  describe("websocket_chat.lua, in Chromium,", function()
-    it("shows what is said", function()
-      local program <close> = support.start { "examples/websocket_chat.lua", "0" }
-      local folder = daemon.folder()
-      local url = ("127.0.0.1:%d/"):format(sockets.port_of(program))
-      local ws <close> = assert(websocket.connect("ws://" .. url .. "chat"))
-      ws:send '{"name": "Lua", "text": "<b>hello</b> browser"}'
-      local g = green.spawn(output, ("/usr/bin/chromium %s --user-data-dir=%s --virtual-time-budget=1000 " ..
-        "--dump-dom 'http://%s?name=Anna&say=hi'"):format(flags, folder, url))
-      local heard = {}
-      repeat heard[#heard + 1] = assert(ws:receive(15)) until heard[#heard]:find "hi"
-      assert.equal('{"name":"Anna","text":"hi"}', (heard[#heard]:gsub('{"text":"hi","name":"Anna"}',
-        '{"name":"Anna","text":"hi"}')))
-      assert.matches("<b>Lua</b>&lt;b&gt;hello&lt;/b&gt; browser</li>", g:get())
-      os.execute("rm -rf " .. folder)
-      ws:close()
-    end)
-  end)
-end
