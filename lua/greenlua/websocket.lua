@@ -271,7 +271,8 @@ local function check_request(req)
   if req.method ~= "GET" then
     refuse(405, "a WebSocket is opened with GET", { Allow = "GET" })
   end
-  if not tokens(header(req, "upgrade")).websocket or not tokens(header(req, "connection")).upgrade then
+  if not tokens(header(req, "upgrade")).websocket or not tokens(header(req,
+    "connection")).upgrade then
     refuse(426, "this is a WebSocket", { Upgrade = "websocket", Connection = "Upgrade" })
   end
   if header(req, "sec-websocket-version") ~= "13" then

@@ -25,7 +25,8 @@ describe("websocket_chat.lua, in Chromium,", function()
     local at = ("127.0.0.1:%d/"):format(sockets.port_of(program))
     local ws <close> = assert(websocket.connect("ws://" .. at .. "chat"))
     ws:send '{"name": "Lua", "text": "<b>hello</b> browser"}'
-    local page = green.spawn(web.shell, COMMAND:format(folder, "http://" .. at .. "?name=Anna&say=hi"))
+    local page = green.spawn(web.shell, COMMAND:format(folder,
+      "http://" .. at .. "?name=Anna&say=hi"))
     local heard
     repeat heard = json.decode(assert(ws:receive(18))) until heard.name == "Anna"
     assert.same({ name = "Anna", text = "hi" }, heard)

@@ -132,7 +132,8 @@ describe("http.events", function()
         failures[#failures + 1] = select(2, pcall(res.events, res, options))
       end
       local events = res:events()
-      for _, event in ipairs { { id = "a\nb" }, { event = "a\rb", data = "x" }, { id = "\0" }, {} } do
+      for _, event in ipairs { { id = "a\nb" }, { event = "a\rb", data = "x" }, { id = "\0" },
+        {} } do
         failures[#failures + 1] = select(2, pcall(events.send, events, event))
       end
     end

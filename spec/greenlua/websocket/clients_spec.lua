@@ -17,7 +17,8 @@ end
 describe("a WebSocket server, asked by others,", function()
   local server
 
-  setup(function() server = raw.echo { compress = true, max_message = 5 << 20, protocols = { "chat" } } end)
+  setup(function() server = raw.echo { compress = true, max_message = 5 << 20,
+    protocols = { "chat" } } end)
 
   teardown(function() server:stop(0) end)
 
@@ -73,7 +74,7 @@ async def main():
         await asyncio.Future()
 asyncio.run(main())
 ]]):format(port))
-    local server <close> = daemon.start(folder, port, "/usr/bin/python3 " .. folder .. "/echo.py")
+    local server <close> = daemon.start(folder, port, "/usr/bin/python3 " .. folder .. "/echo.py") -- luacheck: ignore
     for _, compress in ipairs { false, true } do
       local ws <close> = assert(websocket.connect("ws://127.0.0.1:" .. port,
         { compress = compress, protocols = { "a", "b" }, max_message = 3 << 20 }))

@@ -76,11 +76,13 @@ describe("WebSocket compression", function()
 
   it("reads the examples of the RFC", function()
     assert.same({ "Hello", "text" }, { receive { frame("text", hello, RSV1) } })
-    assert.same({ "Hello", "text" }, { receive { frame("text", hello:sub(1, 3), { rsv = 4, fin = false }),
+    assert.same({ "Hello", "text" }, { receive { frame("text", hello:sub(1, 3), { rsv = 4,
+      fin = false }),
       frame("ping", ""), frame(0, hello:sub(4)) } })
     -- a block that is not compressed, a final one, two blocks
     assert.same({ "Hello", "text" }, { receive { frame("text", "\0\5\0\xfa\xffHello\0", RSV1) } })
-    assert.same({ "Hello", "text" }, { receive { frame("text", "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", RSV1) } })
+    assert.same({ "Hello", "text" }, { receive { frame("text", "\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
+      RSV1) } })
     assert.same({ "Hello", "text" }, { receive {
       frame("text", "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", RSV1) } })
     assert.same({ "", "text" }, { receive { frame("text", "\0", RSV1) } })
@@ -99,7 +101,8 @@ describe("WebSocket compression", function()
     local cases = {
       { 1007, { frame("binary", "\xff\xff\xff", RSV1) } },
       { 1007, { frame("text", "\xf2\x00\x11\x00\x00", RSV1) } }, -- of a context that is not
-      { 1002, { frame("text", hello:sub(1, 3), { rsv = 4, fin = false }), frame(0, hello:sub(4), RSV1) } },
+      { 1002, { frame("text", hello:sub(1, 3), { rsv = 4, fin = false }), frame(0, hello:sub(4),
+        RSV1) } },
       { 1002, { frame("text", hello, { rsv = 6 }) } }, { 1002, { frame("ping", "", RSV1) } },
       { 1007, { frame("text", "\0\1\0\xfe\xff\xff\0", RSV1) } }, -- not UTF-8
     }
@@ -119,7 +122,7 @@ describe("WebSocket compression", function()
 
   it("gives pieces of what is large", function()
     local server = raw.server(function(ws)
-      local size, last, piece, _ = 0, false, nil, nil
+      local size, last, piece, _ = 0
       repeat
         piece, _, last = assert(ws:receive_some())
         size = size + #piece

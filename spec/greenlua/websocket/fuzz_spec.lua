@@ -99,7 +99,8 @@ describe("a WebSocket, given noise (seed " .. seed .. ")", function()
       for _ = 1, ROUNDS do
         local compress = roll(2) == 1 and 15 or 0
         local conn <close>, ws = raw.accept_one { client = client, receive_bits = compress,
-          receive_fresh = roll(2) == 1, send_bits = roll(2) == 1 and compress or 0, level = 1, min = 0,
+          receive_fresh = roll(2) == 1, send_bits = roll(2) == 1 and compress or 0, level = 1,
+            min = 0,
           max_message = pick { 100, 66000, 200000 }, max_queue = pick { 100, 1 << 20 },
           close_timeout = 0.2 }
         local user = green.spawn(use, ws)

@@ -60,8 +60,10 @@ describe("websocket.upgrade", function()
 
   it("agrees on the subprotocol that it prefers", function()
     options.protocols = { "v2", "v1" }
-    assert.equal("v2", ask { ["Sec-WebSocket-Protocol"] = "v1, v2" }.headers["sec-websocket-protocol"])
-    assert.equal("v1", ask { ["Sec-WebSocket-Protocol"] = "v0,v1" }.headers["sec-websocket-protocol"])
+    assert.equal("v2",
+      ask { ["Sec-WebSocket-Protocol"] = "v1, v2" }.headers["sec-websocket-protocol"])
+    assert.equal("v1",
+      ask { ["Sec-WebSocket-Protocol"] = "v0,v1" }.headers["sec-websocket-protocol"])
     assert.is_nil(ask { ["Sec-WebSocket-Protocol"] = "v0" }.headers["sec-websocket-protocol"])
   end)
 
@@ -114,7 +116,8 @@ describe("permessage-deflate", function()
         "permessage-deflate; client_max_window_bits=10" },
       { true, "permessage-deflate; server_max_window_bits=10",
         "permessage-deflate; server_max_window_bits=10" },
-      { true, "permessage-deflate; server_max_window_bits=8, permessage-deflate", "permessage-deflate" },
+      { true, "permessage-deflate; server_max_window_bits=8, permessage-deflate",
+        "permessage-deflate" },
       { true, "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
         "permessage-deflate; server_no_context_takeover; client_no_context_takeover" },
       { { server_no_context_takeover = true, client_max_window_bits = 9 },
@@ -139,13 +142,15 @@ describe("permessage-deflate", function()
     assert.is_nil((extension.confirm("permessage-deflate", { server_max_window_bits = 10 })))
     assert.is_nil((extension.confirm("permessage-deflate", { server_no_context_takeover = true })))
     assert.same({}, extension.confirm(nil, true))
-    assert.equal(0, extension.confirm("permessage-deflate; client_max_window_bits=8", true).send_bits)
+    assert.equal(0, extension.confirm("permessage-deflate; client_max_window_bits=8",
+      true).send_bits)
   end)
 
   it("refuses options that are none", function()
     for name, value in pairs { server_max_window_bits = 8, client_max_window_bits = 16, level = 0,
       min = -1, x = true, server_no_context_takeover = 1 } do
-      assert.error_matches(function() extension.offer { [name] = value } end, "bad option 'compress'")
+      assert.error_matches(function() extension.offer { [name] = value } end,
+        "bad option 'compress'")
     end
   end)
 end)
@@ -173,7 +178,8 @@ describe("websocket.connect", function()
     local url, g, listener = scripted(good .. "Sec-WebSocket-Protocol: b\nX-One: 1\n\n")
     local ws = assert(websocket.connect(url, { protocols = { "a", "b" }, origin = "http://x.test",
       headers = { ["X-Mine"] = "2", Cookie = "c=d" }, compress = true }))
-    assert.same({ "b", 101, "1" }, { ws.protocol, ws.response.status, ws.response.headers["x-one"] })
+    assert.same({ "b", 101, "1" }, { ws.protocol, ws.response.status,
+      ws.response.headers["x-one"] })
     ws:_cut()
     local head = g:get()
     for _, line in ipairs { "GET /path?query HTTP/1.1", "Host: 127.0.0.1:" .. url:match ":(%d+)",
@@ -191,7 +197,8 @@ describe("websocket.connect", function()
       { good:gsub("Upgrade: w", "X: w") .. "\n", "no 'Upgrade: websocket'" },
       { good:gsub("Connection: Upgrade", "Connection: close") .. "\n", "no 'Connection: Upgrade'" },
       { good .. "Sec-WebSocket-Protocol: x\n\n", "protocol 'x' was not offered" },
-      { good .. "Sec-WebSocket-Extensions: permessage-deflate\n\n", "extensions that were not offered" },
+      { good .. "Sec-WebSocket-Extensions: permessage-deflate\n\n",
+        "extensions that were not offered" },
       { "HTTP/1.0 200 OK\n\n", "does not speak HTTP" }, { "garbage\n\n", "does not speak HTTP" },
       { "", "^closed$" },
     }
@@ -210,7 +217,8 @@ describe("websocket.connect", function()
     local ws, err, response = websocket.connect(url)
     assert.is_nil(ws)
     assert.equal("the server answers 403 No", err)
-    assert.same({ 403, "so", "hello" }, { response.status, response.headers["x-why"], response.body })
+    assert.same({ 403, "so", "hello" }, { response.status, response.headers["x-why"],
+      response.body })
     g:get()
     listener:close()
   end)
@@ -237,7 +245,8 @@ describe("websocket.connect", function()
   end)
 
   it("raises on what is no URL, and on bad fields", function()
-    for _, url in ipairs { "", "x", "ftp://a", "ws://", "ws://a b/", "ws://a/#x", "ws://a:99999/", 1 } do
+    for _, url in ipairs { "", "x", "ftp://a", "ws://", "ws://a b/", "ws://a/#x", "ws://a:99999/",
+      1 } do
       assert.error_matches(function() websocket.connect(url) end, "bad argument #1 to 'connect'")
     end
     for _, headers in ipairs { { ["a b"] = "c" }, { a = "b\r\nc" } } do
