@@ -59,11 +59,10 @@ static void make_lazily(lua_State *L) {
 }
 
 int grh_index(lua_State *L) {
-  lua_settop(L, 2);
   lua_pushvalue(L, 2);
   int type = lua_rawget(L, lua_upvalueindex(MEMBERS));
+  if (type == LUA_TFUNCTION) return 0;
   if (type == LUA_TNUMBER) return (int)lua_tointeger(L, -1);
-  if (type != LUA_TNIL) return 0;
   if (lua_getiuservalue(L, 1, 1) == LUA_TTABLE) {
     lua_pushvalue(L, 2);
     if (lua_rawget(L, -2) != LUA_TNIL) return 0;

@@ -198,9 +198,9 @@ static int push_property(lua_State *L, grh_request *r, int property) {
 }
 
 static int index_request(lua_State *L) {
-  grh_request *r = grh_check_request(L, 1);
   int property = grh_index(L);
-  return property ? push_property(L, r, property) : 1;
+  if (!property) return 1;
+  return push_property(L, grh_check_request(L, 1), property);
 }
 
 static int newindex_request(lua_State *L) {
@@ -245,8 +245,25 @@ static int field(lua_State *L) {
   return 2;
 }
 
-static const luaL_Reg methods[] = {
-    {"header", header}, {"field", field}, {NULL, NULL}};
+/* conditional(req) -> does it depend on what the client has, or ask for a part?
+ */
+static int conditional(lua_State *L) {
+  grh_request *r = grh_check_request(L, 1);
+  bool any = false;
+  for (unsigned i = 0; i < r->head.count && !any; i++) {
+    const char *name = grh_bytes(r) + r->fields[i].name;
+    uint32_t n = r->fields[i].name_len;
+    any = (n > 3 && !strncasecmp(name, "if-", 3)) ||
+          grh_same(name, n, "range", 5);
+  }
+  lua_pushboolean(L, any);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"header", header},
+                                   {"field", field},
+                                   {"_conditional", conditional},
+                                   {NULL, NULL}};
 
 /* unescape(string [, plus]) -> string */
 static int unescape(lua_State *L) {

@@ -216,9 +216,8 @@ static const char *const properties[] = {"status",     "head_sent", "finished",
                                          "bytes_sent", "compress",  "over",
                                          "request",    NULL};
 
-static int index_response(lua_State *L) {
-  grh_response *r = grh_check_response(L, 1);
-  switch (grh_index(L)) {
+static int push_property(lua_State *L, grh_response *r, int property) {
+  switch (property) {
   case STATUS:
     lua_pushinteger(L, r->status);
     break;
@@ -247,6 +246,12 @@ static int index_response(lua_State *L) {
     break;
   }
   return 1;
+}
+
+static int index_response(lua_State *L) {
+  int property = grh_index(L);
+  if (!property) return 1;
+  return push_property(L, grh_check_response(L, 1), property);
 }
 
 static void set_status(lua_State *L, grh_response *r) {

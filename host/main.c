@@ -1,6 +1,7 @@
 /* The command: `lua`, with greenlets.  Its options, messages and exit codes are
  * those of PUC Lua 5.4; what is different is what comes after the last line of
  * the script, and Ctrl-C. */
+#include <fcntl.h>
 #include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -365,6 +366,15 @@ static int run(char **argv, options *o) {
   return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* What we open must not become descriptor 0, 1 or 2, which scripts and their
+ * children take for the standard streams: closed ones lead to nothing. */
+static void fill_standard_streams(void) {
+  int fd;
+  do fd = open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) close(fd);
+}
+
 int main(int argc, char **argv) {
   options o = {.argc = argc, .script = argc};
   if (argc > 0 && *argv[0]) gr_progname = argv[0];
@@ -381,5 +391,6 @@ int main(int argc, char **argv) {
     refuse_option(o.bad);
     return EXIT_FAILURE;
   }
+  fill_standard_streams();
   return run(argv, &o);
 }

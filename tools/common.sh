@@ -9,7 +9,7 @@ test_packages=(lua-busted lua-check clang-format valgrind lua-ldoc lua-markdown 
   # clients and servers that the specs talk to, and libraries that they run
   netcat-openbsd curl openssl dnsmasq-base nginx-light redis-server postgresql systemd
   vsftpd python3-aiosmtpd python3-websockets python3-websocket chromium
-  lua-socket lua-sec lua-redis lua-sql-postgres lua-dbi-postgresql)
+  lua-cjson lua-socket lua-sec lua-redis lua-sql-postgres lua-dbi-postgresql)
 
 # A line that the next one replaces; people at a terminal only.
 progress() {

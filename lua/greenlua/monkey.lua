@@ -98,14 +98,10 @@ function planners.socket(changes)
 end
 
 function planners.ssl(changes)
-  local ok, ssl = pcall(require, "greenlua.ssl")
-  if not ok then -- built without it?
-    if ssl:find "^module 'greenlua.ssl' not found" then return end
-    error(ssl, 0)
-  end
+  local ssl = require "greenlua.ssl"
   changes[#changes + 1] = { module = "ssl", value = ssl }
   for _, part in ipairs { "core", "context", "x509", "config" } do
-    if ssl[part] then changes[#changes + 1] = { module = "ssl." .. part, value = ssl[part] } end
+    changes[#changes + 1] = { module = "ssl." .. part, value = ssl[part] }
   end
 end
 

@@ -3,7 +3,6 @@
 
 local core = require "greenlua.core"
 local green = require "greenlua"
-local lfs = require "lfs"
 local luaio = require "greenlua.core.luaio"
 local support = require "spec.support"
 local waitable = require "spec.support.waitable"
@@ -67,35 +66,71 @@ local function free(self)
 end
 
 describe("greenlua.core.luaio", function()
-  describe("read", function()
-    waitable {
-      new = function() return child("read x <GATE; echo $x.", "r") end,
-      wait = function(c) return read(c.file, "a") end,
-      no_timeout = true,
-      free = free,
-    }
+  describe("on a named pipe", function()
+    local path, handler
+    setup(function()
+      path = fifo()
+      handler = green.signal("PIPE", function() end) -- a reader goes away
+    end)
+    teardown(function()
+      handler:cancel()
+      os.remove(path)
+    end)
+
+    -- `peer` is both ends, so that nothing has ended.
+    local function new(mode)
+      return function()
+        local peer = assert(io.open(path, "r+"))
+        return { peer = peer, file = assert(open(path, mode)) }
+      end
+    end
+
+    local function done(ends)
+      ends.peer:close()
+      close(ends.file)
+      green.sleep(0)
+    end
+
+    describe("read", function()
+      waitable {
+        new = new "r",
+        wait = function(ends) return read(ends.file, "a") end,
+        no_timeout = true,
+        free = done,
+      }
+    end)
+
+    describe("write", function()
+      local much = ("0123456789"):rep(20000)
+      waitable {
+        new = new "w",
+        wait = function(ends) return write(ends.file, much) end,
+        no_timeout = true,
+        free = done,
+      }
+    end)
+
+    it("tells of a reader that has gone", function()
+      local ends = new "w"()
+      local writers = {}
+      for i = 1, 3 do writers[i] = green.spawn(write, ends.file, ("x"):rep(100000)) end
+      green.sleep(0)
+      ends.peer:close()
+      for i = 1, 3 do
+        assert.same({ nil, "Broken pipe", 32 }, { writers[i]:get() })
+      end
+      write(ends.file, "y")
+      assert.same({ nil, "Broken pipe", 32 }, { close(ends.file) })
+    end)
   end)
 
-  describe("write", function()
-    local much = ("0123456789"):rep(20000)
-    waitable {
-      new = function() return child("read x <GATE; cat >/dev/null", "w") end,
-      wait = function(c) return write(c.file, much) end,
-      no_timeout = true,
-      free = free,
-    }
-  end)
-
-  describe("close of a pipe", function()
-    waitable {
-      new = function() return child("read x <GATE", "r") end,
-      wait = function(c)
-        if io.type(c.file) == "closed file" then c.file = assert(popen(c.command)) end
-        return close(c.file)
-      end,
-      no_timeout = true,
-      free = free,
-    }
+  it("ends the wait of close, and leaves the command alone", function()
+    local c = child("read x <GATE", "r")
+    assert.is_false((green.within(0.003, close, c.file)))
+    assert.equal("closed file", io.type(c.file))
+    assert.equal(1, children())
+    free(c)
+    assert.equal(0, children())
   end)
 
   describe("os.execute", function()

@@ -114,22 +114,6 @@ describe("greenlua.monkey", function()
         original == monkey.get_original "socket.core")]])
   end)
 
-  it("makes LuaSocket's own modules run on our sockets", function()
-    prints("a page\t200\n", monkey .. [[
-      monkey.patch_all()
-      local green, socket, http = require "greenlua", require "socket", require "socket.http"
-      local server = assert(socket.bind("127.0.0.1", 0))
-      local _, port = server:getsockname()
-      green.spawn(function()
-        local peer = server:accept()
-        repeat until peer:receive() == ""
-        peer:send "HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\na page"
-        peer:close()
-        server:close()
-      end)
-      print(http.request("http://127.0.0.1:" .. port .. "/"), (select(2, 1, 200)))]])
-  end)
-
   it("lets LuaSocket's own sockets be selected, where it is in use", function()
     for _, options in ipairs { "{ socket = false }", "{ socket = true }" } do
       prints("true\t1\t1\ttimeout\ttrue\n", monkey .. [[

@@ -345,6 +345,19 @@ describe("greenlua", function()
     assert.equal(0, code)
   end)
 
+  it("has standard streams, whatever it was started with", function()
+    local script = os.tmpname()
+    finally(function() os.remove(script) end)
+    local file <close> = assert(io.open(script, "w"))
+    file:write [[
+      require("greenlua").sleep(0)
+      io.stderr:write(table.concat({ select("#", io.read()), tostring(io.read()) }, " "), "\n")
+    ]]
+    file:close()
+    local pipe <close> = assert(io.popen(("'%s' %s 2>&1 <&- >&-"):format(support.greenlua, script)))
+    assert.equal("1 nil\n", pipe:read "a")
+  end)
+
   it("is main in the script: a greenlet of its own", function()
     local code, out = run "print(green.current().name, coroutine.isyieldable())"
     assert.equal("main\tfalse\n", out)

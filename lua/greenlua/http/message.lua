@@ -117,18 +117,17 @@ end
 -- @treturn function
 function Request:lines(max)
   max = max or 65536
-  local rest, ended = "", false
+  local rest, at, ended = "", 1, false
   return function()
     while true do
-      local line, after = rest:match "^([^\n]*)\n()"
-      if line then
-        rest = rest:sub(after)
+      local stop = rest:find("\n", at, true)
+      if stop or ended then
+        local line = rest:sub(at, (stop or 0) - 1)
+        at = stop and stop + 1 or #rest + 1
+        if not stop then return line ~= "" and line or nil end
         return (line:gsub("\r$", ""))
       end
-      if ended then
-        line, rest = rest, ""
-        return line ~= "" and line or nil
-      end
+      rest, at = rest:sub(at), 1
       if #rest > max then error("a line of the body is too long", 0) end
       local piece, err = self:read_some()
       if err then error(err, 0) end

@@ -103,7 +103,8 @@ function M.send_file(res, path, options)
   set(res, "Last-Modified", core.date(modified))
   set(res, "ETag", tag)
   set(res, "Cache-Control", options.cache)
-  local status = res.status == 200 and conditions.status(req, tag, modified)
+  local depends = res.status == 200 and req:_conditional()
+  local status = depends and conditions.status(req, tag, modified)
   if status then
     res.status = status
     return res:send()
@@ -111,8 +112,10 @@ function M.send_file(res, path, options)
   set(res, "Content-Type", options.type or types.of(path))
   set(res, "Accept-Ranges", "bytes")
   if options.download then set(res, "Content-Disposition", disposition(options.download)) end
-  local ranges = res.status == 200 and conditions.ranges(req, size, tag, modified)
-  if res.status == 200 and ranges ~= nil then return send_asked(res, file, size, ranges) end
+  if depends then
+    local ranges = conditions.ranges(req, size, tag, modified)
+    if ranges ~= nil then return send_asked(res, file, size, ranges) end
+  end
   return send_whole(res, file, size)
 end
 

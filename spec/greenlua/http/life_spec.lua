@@ -96,6 +96,29 @@ describe("http.Server", function()
     end
   end)
 
+  it("ends a stream whose client has gone, waiting or not", function()
+    for _, pause in ipairs { false, true } do
+      local pieces = 0
+      local own = web.server(function()
+        return coroutine.wrap(function()
+          while true do
+            pieces = pieces + 1
+            coroutine.yield "piece of a stream that has no end\n"
+            if pause then green.sleep(0) end
+          end
+        end)
+      end)
+      local conn = web.connect(own)
+      conn:send(web.request("GET", "/"))
+      assert.is_string(conn:receive())
+      conn:close()
+      while own:counts() > 0 do green.sleep(0.001) end
+      assert.is_true(pieces > 0)
+      assert.same({}, own.failures)
+      own:stop(0)
+    end
+  end)
+
   it("serves many at once, and counts them", function()
     local own = web.server(function(req)
       green.sleep(0)
