@@ -13,7 +13,7 @@ local function couple(settings)
   return raw.accept_one(settings or {})
 end
 
-local BIG <const> = ("x"):rep(1 << 20) -- more than the kernel takes
+local BIG <const> = ("x"):rep(1 << 19) -- more than the kernel takes
 
 local Pair = {}
 Pair.__index = Pair
