@@ -56,7 +56,8 @@ static int push_message(lua_State *L, grw_socket *w) {
 static void discard(grw_socket *w) {
   gr_stream *s = w->stream;
   bool good = w->got_close && !w->client;
-  if (good || w->discarded > DISCARDED || gr_now() >= w->close_by)
+  if (good || w->discarded > DISCARDED ||
+      gr_hub_now(gr_stream_hub(s)) >= w->close_by)
     gr_stream_close(s);
   else if (s->in.len) {
     w->discarded += s->in.len;
@@ -82,7 +83,7 @@ static void drop(grw_socket *w) {
 static double patience(grw_socket *w) {
   if (w->over || w->sent_close) return w->close_by;
   if (isinf(w->ping)) return INFINITY;
-  if (w->heard == 0) w->heard = gr_now();
+  if (w->heard == 0) w->heard = gr_hub_now(gr_stream_hub(w->stream));
   return w->heard + w->ping + (w->pinged ? w->pong : 0);
 }
 
@@ -132,7 +133,7 @@ static int receive_k(lua_State *L, int status, lua_KContext ctx) {
   int how = gr_woken(L, S, ctx, receive_k);
   grw_socket *w = lua_touserdata(L, 1);
   if (ctx == PARKED && how == GR_TIMEDOUT) {
-    double now = gr_now();
+    double now = gr_hub_now(&S->hub);
     if (patience(w) <= now) {
       lose_patience(w);
     } else if (w->until <= now) {
@@ -151,7 +152,7 @@ static int receive(lua_State *L, bool pieces) {
     gr_check_free(L, S, &w->stream->reads, &receive_wait, "the WebSocket");
   w->until = until;
   w->pieces = pieces;
-  w->polls = !isinf(until) && until <= gr_now();
+  w->polls = !isinf(until) && until <= gr_hub_now(&S->hub);
   if (gr_gives_way(L, S, 1)) return gr_let_others(L, S, GAVE_WAY, receive_k);
   return go_on(L, S, w);
 }
