@@ -109,6 +109,10 @@ static int go_on(lua_State *L, gr_state *S, grw_socket *w) {
   gr_stream *s = w->stream;
   for (;;) {
     if (!w->over && grw_next(w) == GRW_MESSAGE) return push_message(L, w);
+    if (w->over && !w->got_close && !w->told) {
+      w->told = true; /* what still comes can wait */
+      return push_end(L, w);
+    }
     if (w->over && gr_stream_fd(s) >= 0) discard(w);
     if (gr_stream_fd(s) < 0) {
       grw_end(w, 1006, NULL, 0);
@@ -164,6 +168,13 @@ static int next_message(lua_State *L) {
   return receive(L, false);
 }
 
+/* _linger(ws, timeout): as receive, but a failure is known, and what the other
+ * side still sends is read until it closes */
+static int linger(lua_State *L) {
+  grw_check(L, 1)->told = true;
+  return receive(L, false);
+}
+
 /* receive_some(ws [, timeout]) -> piece, kind, is it the last? | as receive */
 static int receive_some(lua_State *L) {
   return receive(L, true);
@@ -212,8 +223,12 @@ static int drop_off(lua_State *L) {
   return 0;
 }
 
-const luaL_Reg grw_receive_methods[] = {
-    {"receive", receive_message}, {"receive_some", receive_some},
-    {"_next", next_message},      {"_await_end", await_end},
-    {"_is_read", is_read},        {"_cut", cut_off},
-    {"_drop", drop_off},          {NULL, NULL}};
+const luaL_Reg grw_receive_methods[] = {{"receive", receive_message},
+                                        {"receive_some", receive_some},
+                                        {"_next", next_message},
+                                        {"_await_end", await_end},
+                                        {"_is_read", is_read},
+                                        {"_cut", cut_off},
+                                        {"_drop", drop_off},
+                                        {"_linger", linger},
+                                        {NULL, NULL}};
