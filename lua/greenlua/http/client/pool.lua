@@ -211,7 +211,8 @@ local function sweep_on(self)
 end
 
 function Pool:_sweep_later()
-  if self.sweeper or self.idle_timeout == math.huge then return end
+  if self.idle_timeout == math.huge then return end
+  if self.sweeper and not self.sweeper:ready() then return end -- unless it was killed
   self.sweeper = green.spawn(sweep_on, self)
 end
 

@@ -58,9 +58,18 @@ describe("http.client's connections", function()
     assert.same({ 2, 0 }, { client:counts() })
     gate:set()
     green.joinall(all)
-    table.move(order, 3, 8, 1, {})
-    for i = 4, 8 do assert.is_true(order[i] > 2) end
+    assert.equal(8, #order)
     assert.same({ 2, 2 }, { client:counts() })
+    local one <close> = http.client { max_per_host = 1 }
+    order = {}
+    for i = 1, 6 do
+      all[i] = green.spawn(function()
+        port_of(one)
+        order[#order + 1] = i
+      end)
+    end
+    green.joinall(all)
+    assert.same({ 1, 2, 3, 4, 5, 6 }, order)
   end)
 
   it("are so many in all, and an idle one makes room", function()
@@ -100,6 +109,11 @@ describe("http.client's connections", function()
     local client <close> = http.client { idle_timeout = 0.02 }
     port_of(client)
     assert.same({ 1, 1 }, { client:counts() })
+    green.sleep(0.05)
+    assert.same({ 0, 0 }, { client:counts() })
+    port_of(client)
+    client.pool.sweeper:kill() -- as a program that kills all greenlets does
+    port_of(client)
     green.sleep(0.05)
     assert.same({ 0, 0 }, { client:counts() })
     local none <close> = http.client { idle_timeout = 0 }
