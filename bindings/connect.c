@@ -131,13 +131,14 @@ static int again_k(lua_State *L, int status, lua_KContext i) {
   gr_woken(L, S, i, again_k);
   grb_socket *s = lua_touserdata(L, 1);
   if (grb_fd(s) < 0) return grb_fail(L, 0);
-  if (gr_now() >= s->until[GRB_WRITE]) return not_connected(L, s, ETIMEDOUT);
+  if (gr_hub_now(&S->hub) >= s->until[GRB_WRITE])
+    return not_connected(L, s, ETIMEDOUT);
   return connect_on(L, S, s, i);
 }
 
 static int connect_again(lua_State *L, gr_state *S, grb_socket *s,
                          lua_KContext i) {
-  double at = fmin(gr_now() + 2e-3, grb_deadline(s, GRB_WRITE));
+  double at = fmin(gr_hub_now(&S->hub) + 2e-3, grb_deadline(s, GRB_WRITE));
   gr_can_block(L, S, at);
   gr_arm(&S->hub, at, false);
   return gr_park(L, S, &connect_wait, false, i, again_k);
@@ -232,8 +233,8 @@ static int accept_k(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   int how = gr_woken(L, S, ctx, accept_k);
   grb_socket *s = lua_touserdata(L, 1);
-  bool late =
-      how == GR_TIMEDOUT && (ctx == WAITED || gr_now() >= s->until[GRB_READ]);
+  bool late = how == GR_TIMEDOUT &&
+              (ctx == WAITED || gr_hub_now(&S->hub) >= s->until[GRB_READ]);
   return accept_on(L, S, s, late || grb_polls(s));
 }
 
@@ -241,7 +242,7 @@ static int accept_k(lua_State *L, int status, lua_KContext ctx) {
  * our sockets is closed, or somebody else gives way. */
 static int starve(lua_State *L, gr_state *S, grb_socket *s) {
   s->delay = s->delay == 0 ? first_delay : fmin(s->delay * 2, last_delay);
-  double at = fmin(gr_now() + s->delay, grb_deadline(s, GRB_READ));
+  double at = fmin(gr_hub_now(&S->hub) + s->delay, grb_deadline(s, GRB_READ));
   gr_greenlet *me = gr_can_block(L, S, at);
   gr_list_append(&S->hub.streams->starved, &me->w.node);
   gr_arm(&S->hub, at, false);

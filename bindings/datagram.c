@@ -191,7 +191,7 @@ static int send_later(lua_State *L, gr_state *S, grb_socket *s,
                       lua_KContext ctx) {
   double at = lua_tonumber(L, UNTIL);
   bool blind = s->family == AF_UNIX && ctx == ADDRESS;
-  if (blind) at = fmin(at, gr_now() + 2e-3);
+  if (blind) at = fmin(at, gr_hub_now(&S->hub) + 2e-3);
   gr_can_block(L, S, at);
   if (!blind) gr_io_await(&s->stream.writes);
   gr_arm(&S->hub, at, false);
@@ -231,7 +231,8 @@ static int send_k(lua_State *L, int status, lua_KContext ctx) {
   grb_socket *s = lua_touserdata(L, 1);
   if (how == GR_CLOSED || (grb_fd(s) < 0 && s->family == AF_UNIX))
     return grb_fail(L, 0);
-  bool late = how == GR_TIMEDOUT && gr_now() >= lua_tonumber(L, UNTIL);
+  bool late =
+      how == GR_TIMEDOUT && gr_hub_now(&S->hub) >= lua_tonumber(L, UNTIL);
   return send_on(L, S, s, ctx, late || grb_polls(s));
 }
 

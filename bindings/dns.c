@@ -340,6 +340,7 @@ int luaopen_greenlua_core_dns(lua_State *L) {
                                    {"hosts_name", hosts_name},
                                    {NULL, NULL}};
   gr_state *S = gr_state_open(L);
+  gr_need_loop(L, S, "greenlua.dns");
   luaL_newmetatable(L, class_name);
   luaL_setfuncs(L, meta, 0);
   lua_pop(L, 1);

@@ -54,7 +54,7 @@ static double check_delay(lua_State *L, int arg) {
   double seconds = luaL_checknumber(L, arg);
   luaL_argcheck(L, seconds >= 0, arg,
                 "a delay is a number of seconds, not negative");
-  return gr_now() + seconds;
+  return gr_hub_now(&gr_state_of(L)->hub) + seconds;
 }
 
 static bool startable(const gr_greenlet *g) {
@@ -348,7 +348,20 @@ static int stacks(lua_State *L) {
 }
 
 static int l_gettime(lua_State *L) {
-  lua_pushnumber(L, gr_now());
+  lua_pushnumber(L, gr_hub_now(&gr_state_of(L)->hub));
+  return 1;
+}
+
+/* report(text): to the host, or false: on stderr it is */
+static int report(lua_State *L) {
+  const char *text = luaL_checkstring(L, 1);
+  lua_pushboolean(L, gr_report_to_host(gr_state_of(L), text));
+  return 1;
+}
+
+/* stop_host() -> has the host been told of the end? */
+static int stop_host(lua_State *L) {
+  lua_pushboolean(L, gr_stop_host(gr_state_of(L)));
   return 1;
 }
 
@@ -386,6 +399,8 @@ int luaopen_greenlua_core(lua_State *L) {
                                    {"policy", policy},
                                    {"stacks", stacks},
                                    {"now", l_gettime},
+                                   {"report", report},
+                                   {"stop_host", stop_host},
                                    {"is_greenlet", is_greenlet},
                                    {"fail_allocation", fail_allocation},
                                    {NULL, NULL}};

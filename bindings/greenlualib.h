@@ -19,6 +19,8 @@ void greenlua_preload(lua_State *L);
 
 int luaopen_greenlua_core(lua_State *L);
 int luaopen_greenlua_core_dns(lua_State *L);
+int luaopen_greenlua_core_http(lua_State *L);
+int luaopen_greenlua_core_json(lua_State *L);
 int luaopen_greenlua_core_luaio(lua_State *L);
 int luaopen_greenlua_core_queue(lua_State *L);
 int luaopen_greenlua_core_scope(lua_State *L);
@@ -30,5 +32,6 @@ int luaopen_greenlua_core_ssl(lua_State *L);
 int luaopen_greenlua_core_timeout(lua_State *L);
 int luaopen_greenlua_core_wait(lua_State *L);
 int luaopen_greenlua_core_waitlist(lua_State *L);
+int luaopen_greenlua_core_websocket(lua_State *L);
 
 #endif

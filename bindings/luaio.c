@@ -219,6 +219,7 @@ static void new_class(lua_State *L, const char *name, lua_CFunction gc) {
 
 static luaio *push_luaio(lua_State *L) {
   gr_state *S = gr_state_open(L);
+  gr_need_loop(L, S, "greenlua.monkey");
   luaio *io = lua_newuserdatauv(L, sizeof *io, 0);
   memset(io, 0, sizeof *io);
   io->S = S;

@@ -84,7 +84,7 @@ static int try_open(lua_State *L, lua_KFunction then) {
   }
   /* Nobody reads from that pipe yet, and nothing tells when somebody does. */
   if (how < 0 && errno == ENXIO && luaio_can_wait(L, S)) {
-    double at = gr_now() + EVERY;
+    double at = gr_hub_now(&S->hub) + EVERY;
     gr_can_block(L, S, at);
     gr_arm(&S->hub, at, false);
     return gr_park(L, S, &open_wait, false, (lua_KContext)then, again_k);

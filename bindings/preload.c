@@ -7,6 +7,8 @@
 static const luaL_Reg in_c[] = {
     {"greenlua.core", luaopen_greenlua_core},
     {"greenlua.core.dns", luaopen_greenlua_core_dns},
+    {"greenlua.core.http", luaopen_greenlua_core_http},
+    {"greenlua.core.json", luaopen_greenlua_core_json},
     {"greenlua.core.luaio", luaopen_greenlua_core_luaio},
     {"greenlua.core.queue", luaopen_greenlua_core_queue},
     {"greenlua.core.scope", luaopen_greenlua_core_scope},
@@ -18,6 +20,7 @@ static const luaL_Reg in_c[] = {
     {"greenlua.core.timeout", luaopen_greenlua_core_timeout},
     {"greenlua.core.wait", luaopen_greenlua_core_wait},
     {"greenlua.core.waitlist", luaopen_greenlua_core_waitlist},
+    {"greenlua.core.websocket", luaopen_greenlua_core_websocket},
     {NULL, NULL}};
 
 /* Push the loader of an embedded module. */

@@ -38,7 +38,7 @@ static void arm_all(selection *s) {
 /* Its __close: the end of the call, however it ends. */
 static int disarm_all(lua_State *L) {
   selection *s = lua_touserdata(L, 1);
-  if (!s->hub->loop) return 0; /* the end of the program */
+  if (!s->hub->open) return 0; /* the end of the program */
   for (nfds_t i = 0; i < s->n; i++) gr_watch_stop(&s->of[i]);
   return 0;
 }
@@ -142,6 +142,7 @@ int luaopen_greenlua_core_select(lua_State *L) {
                 {"POLLHUP", POLLHUP},
                 {"POLLNVAL", POLLNVAL}};
   gr_state *S = gr_state_open(L);
+  gr_need_loop(L, S, "greenlua.select");
   luaL_newlibtable(L, funcs);
   gr_setfuncs(L, S, funcs);
   for (size_t i = 0; i < sizeof events / sizeof *events; i++) {

@@ -37,6 +37,8 @@ static int watch(lua_State *L) {
       L, number > 0 && number < NSIG && number != SIGKILL && number != SIGSTOP,
       1, "not a signal that can be caught");
   gr_check_open(L, S);
+  if (!S->hub.signals)
+    return luaL_error(L, "the host has not granted signals to scripts");
   watcher *w = lua_newuserdatauv(L, sizeof *w, 0);
   w->hub = &S->hub;
   w->missed = 0;
@@ -45,14 +47,14 @@ static int watch(lua_State *L) {
   w->ev.data = w;
   luaL_setmetatable(L, class_name);
   ev_signal_start(S->hub.loop, &w->ev);
-  ev_unref(S->hub.loop);
+  gr_hub_watch(&S->hub);
   return 1;
 }
 
 static int stop(lua_State *L) {
   watcher *w = check_watcher(L);
   if (!ev_is_active(&w->ev)) return 0;
-  ev_ref(w->hub->loop);
+  gr_hub_unwatch(w->hub);
   ev_signal_stop(w->hub->loop, &w->ev);
   w->missed = 0;
   if (w->hub->current) gr_wake_all(w->hub, &w->waiters, GR_CLOSED);
@@ -97,6 +99,7 @@ int luaopen_greenlua_core_signal(lua_State *L) {
       {"SIGCONT", SIGCONT}, {"SIGTSTP", SIGTSTP}, {"SIGWINCH", SIGWINCH},
       {"SIGTTIN", SIGTTIN}, {"SIGTTOU", SIGTTOU}};
   gr_state *S = gr_state_open(L);
+  gr_need_loop(L, S, "greenlua.signal");
   luaL_newmetatable(L, class_name);
   gr_setfuncs(L, S, meta);
   luaL_newlibtable(L, methods);

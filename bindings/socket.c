@@ -14,8 +14,6 @@
 #include "filter.h"
 #include "greenlualib.h"
 
-const char grb_socket_magic;
-
 static double wall_clock(void) {
   struct timeval now;
   gettimeofday(&now, NULL);
@@ -29,7 +27,7 @@ grb_socket *grb_new_socket(lua_State *L, gr_state *S, int class, int family) {
                     .family = family,
                     .block = -1,
                     .total = -1,
-                    .birth = gr_now()};
+                    .birth = gr_hub_now(&S->hub)};
   gr_stream_init(&s->stream, &S->hub, -1);
   grb_set_class(L, -1, class);
   return s;
@@ -97,60 +95,41 @@ static gr_io *side_of(grb_socket *s, int side) {
   return side == GRB_READ ? &s->stream.reads : &s->stream.writes;
 }
 
-static const char *name_of(lua_State *L, gr_state *S, gr_waiter *w) {
-  gr_push_greenlet(L, S, (gr_greenlet *)(void *)w);
-  gr_push_name(L, S, -1);
-  return lua_tostring(L, -1);
-}
-
 void grb_check_free(lua_State *L, gr_state *S, grb_socket *s, int side,
                     const gr_wait *what) {
-  gr_waiter *other = gr_io_waiter(side_of(s, side));
-  if (!other || !S->hub.current) return;
-  const char *mine = name_of(L, S, S->hub.current);
-  const char *its = name_of(L, S, other);
-  luaL_error(L, "%s cannot %s on %s: %s waits in %s there", mine, what->name,
-             grb_class_name(s), its, other->what->name);
+  gr_check_free(L, S, side_of(s, side), what, grb_class_name(s));
+}
+
+static double now(const grb_socket *s) {
+  return gr_hub_now(gr_stream_hub(&s->stream));
 }
 
 /* LuaSocket's clock: both limits count from the start of the operation; if
  * both are set, `block` limits each wait. */
 void grb_begin(grb_socket *s, int side) {
   double limit = s->total >= 0 ? s->total : s->block;
-  s->until[side] = limit < 0 ? INFINITY : gr_now() + limit;
+  s->until[side] = limit < 0 ? INFINITY : now(s) + limit;
 }
 
 double grb_deadline(const grb_socket *s, int side) {
   double until = s->until[side];
   if (s->block < 0 || s->total < 0) return until;
-  return fmin(until, gr_now() + s->block);
+  return fmin(until, now(s) + s->block);
 }
 
 int grb_wait(lua_State *L, gr_state *S, grb_socket *s, int side,
              const gr_wait *what, lua_KContext ctx, lua_KFunction k) {
   double at = grb_deadline(s, side);
   grb_check_free(L, S, s, side, what);
-  gr_can_block(L, S, at);
-  gr_io_await(side_of(s, side));
-  gr_arm(&S->hub, at, false);
-  return gr_park(L, S, what, true, ctx, k);
-}
-
-/* Without raising: it would be a pity, not a failure. */
-static bool can_give_way(lua_State *L, gr_state *S) {
-  gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
-  if (!g) return false;
-  if (L == g->L && lua_isyieldable(L)) return true;
-  return lua_gc(L, LUA_GCCOUNT) >= 0 && !gr_hub_reserve(&S->hub);
+  return gr_park_io(L, S, side_of(s, side), at, what, ctx, k);
 }
 
 bool grb_gives_way(lua_State *L, gr_state *S, bool fruitless) {
-  return gr_streams_tired(&S->hub, fruitless ? 8 : 1) && can_give_way(L, S);
+  return gr_gives_way(L, S, fruitless ? 8 : 1);
 }
 
 int grb_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
-  S->hub.budget = 0; /* so that the loop is polled first */
-  return gr_give_way(L, S, ctx, k);
+  return gr_let_others(L, S, ctx, k);
 }
 
 /* --- life --------------------------------------------------------------- */
@@ -321,7 +300,7 @@ static int get_stats(lua_State *L) {
   grb_socket *s = grb_check(L, GRB_CLIENT);
   lua_pushinteger(L, (lua_Integer)s->stream.received);
   lua_pushinteger(L, (lua_Integer)s->stream.sent);
-  lua_pushnumber(L, gr_now() - s->birth);
+  lua_pushnumber(L, now(s) - s->birth);
   return 3;
 }
 
@@ -330,7 +309,7 @@ static int set_stats(lua_State *L) {
   gr_stream *st = &s->stream;
   st->received = (uint64_t)luaL_optnumber(L, 2, (lua_Number)st->received);
   st->sent = (uint64_t)luaL_optnumber(L, 3, (lua_Number)st->sent);
-  if (lua_isnumber(L, 4)) s->birth = gr_now() - lua_tonumber(L, 4);
+  if (lua_isnumber(L, 4)) s->birth = now(s) - lua_tonumber(L, 4);
   lua_pushinteger(L, 1);
   return 1;
 }
@@ -370,6 +349,7 @@ int luaopen_greenlua_core_socket(lua_State *L) {
       {"gettime", get_time}, {"gethostname", host_name},
       {NULL, NULL}};
   gr_state *S = gr_state_open(L);
+  gr_need_loop(L, S, "greenlua.socket");
   if (gr_streams_open(&S->hub)) return luaL_error(L, "not enough memory");
   luaL_newlibtable(L, funcs);
   gr_setfuncs(L, S, funcs);

@@ -4,8 +4,10 @@
 #define GRB_SOCKET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
+#include "connection.h"
 #include "state.h"
 #include "stream.h"
 
@@ -26,20 +28,22 @@ enum { GRB_ANY = -1, GRB_STREAM = -2, GRB_DATAGRAM = -3 };
 enum { GRB_READ, GRB_WRITE }; /* sides */
 
 typedef struct grb_socket {
-  const void *magic; /* &grb_socket_magic */
-  int family;        /* AF_UNSPEC as long as it is open */
+  const void *magic; /* these two: a gr_connection */
+  gr_stream stream;
+  int family; /* AF_UNSPEC as long as it is open */
   uint8_t class;
   bool resolving;      /* a name, for its next descriptor */
   bool delays;         /* somebody turned TCP_NODELAY off */
   uint8_t passes;      /* 1: what it accepts has TCP_NODELAY; 2: it hasn't */
   double block, total; /* of settimeout; negative: none */
   double until[2];     /* the end of the running operation of each side */
-  gr_stream stream;
-  double delay; /* seconds until accept looks for a descriptor again */
-  double birth; /* for getstats */
+  double delay;        /* seconds until accept looks for a descriptor again */
+  double birth;        /* for getstats */
 } grb_socket;
 
-extern const char grb_socket_magic;
+#define grb_socket_magic gr_connection_magic
+_Static_assert(offsetof(grb_socket, stream) == offsetof(gr_connection, stream),
+               "a socket begins with a gr_connection");
 
 /* --- objects ------------------------------------------------------------ */
 

@@ -31,7 +31,7 @@ static int l_sleep(lua_State *L) {
   }
   luaL_argcheck(L, !isnan(seconds), 1, "not a number of seconds (NaN)");
   bool daemon = !lua_isnoneornil(L, 2) && !lua_toboolean(L, 2);
-  double at = gr_now() + seconds;
+  double at = gr_hub_now(&S->hub) + seconds;
   if (at == INFINITY) at = HUGE_VAL;
   gr_can_block(L, S, at);
   gr_arm(&S->hub, at, daemon);

@@ -32,7 +32,8 @@ static void set_alarm(gr_channel *c) {
   gr_alarm_clear(hub_of(c), &c->alarm);
   if (!next) return;
   double after = (double)next->tv_sec + (double)next->tv_usec * 1e-6;
-  gr_alarm_set(hub_of(c), &c->alarm, gr_now() + after + 1e-3, true);
+  gr_alarm_set(hub_of(c), &c->alarm, gr_hub_now(hub_of(c)) + after + 1e-3,
+               true);
 }
 
 static void process(gr_channel *c, ares_socket_t in, ares_socket_t out) {
@@ -56,10 +57,9 @@ static void on_alarm(gr_hub *hub, gr_alarm *a) {
 }
 
 static void unwatch(gr_channel *c, watched *w) {
-  struct ev_loop *loop = hub_of(c)->loop;
   if (!ev_is_active(&w->watcher)) return;
-  ev_ref(loop);
-  ev_io_stop(loop, &w->watcher);
+  gr_hub_unwatch(hub_of(c));
+  ev_io_stop(hub_of(c)->loop, &w->watcher);
 }
 
 static watched *find(gr_channel *c, int fd) {
@@ -95,7 +95,7 @@ static void on_socket(void *arg, ares_socket_t fd, int in, int out) {
   }
   ev_io_set(&w->watcher, fd, (in ? EV_READ : 0) | (out ? EV_WRITE : 0));
   ev_io_start(hub_of(c)->loop, &w->watcher);
-  ev_unref(hub_of(c)->loop);
+  gr_hub_watch(hub_of(c));
 }
 
 /* --- what it does with them --------------------------------------------- */

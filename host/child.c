@@ -19,7 +19,7 @@ static void stop_watching(gr_child *c) {
   int fd = c->watcher.fd;
   if (c->hub) gr_alarm_clear(c->hub, &c->alarm);
   if (ev_is_active(&c->watcher)) {
-    ev_ref(c->hub->loop);
+    gr_hub_unwatch(c->hub);
     ev_io_stop(c->hub->loop, &c->watcher);
   }
   if (fd >= 0) close(fd);
@@ -58,7 +58,7 @@ static void on_end(struct ev_loop *loop, ev_io *watcher, int events) {
 
 /* There is a place for it: its own, or the one that was reserved. */
 static void look_later(gr_child *c) {
-  gr_alarm_set(c->hub, &c->alarm, gr_now() + EVERY, true);
+  gr_alarm_set(c->hub, &c->alarm, gr_hub_now(c->hub) + EVERY, true);
 }
 
 static void on_time(gr_hub *hub, gr_alarm *alarm) {
@@ -79,7 +79,7 @@ static void watch(gr_child *c) {
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   ev_io_set(&c->watcher, fd, EV_READ);
   ev_io_start(c->hub->loop, &c->watcher);
-  ev_unref(c->hub->loop);
+  gr_hub_watch(c->hub);
 }
 
 /* --- starting ----------------------------------------------------------- */

@@ -145,7 +145,8 @@ gr_coop_end gr_coop_nap(gr_state *S, const gr_wait *what, double at) {
 }
 
 void gr_coop_give_way(gr_state *S) {
-  if (gr_coop_can_park(S, INFINITY)) gr_yield_in_place(gr_running_thread(S), S);
+  if (gr_coop_can_park(S, INFINITY))
+    gr_yield_in_place(gr_running_thread(S), S, NULL);
 }
 
 void gr_coop_missed(gr_state *S) {

@@ -178,6 +178,11 @@ static int encode(gr_stream *s, const char *data, size_t size) {
   return err ? err : -s->error;
 }
 
+int gr_filter_push(gr_stream *s, const char *data, size_t size) {
+  if (!s->filter->open) return -ECONNRESET;
+  return encode(s, data, size);
+}
+
 int gr_filter_flush(gr_stream *s) {
   struct iovec all = {s->out.data, s->out.len};
   gr_output_taken(s);

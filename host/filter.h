@@ -87,9 +87,10 @@ int gr_filter_handshake(gr_stream *, void *by);
 
 /* --- for stream.c and output.c ------------------------------------------- */
 
-/* What gr_stream_fill, _write, _flush and _close do with a filter. */
+/* What gr_stream_fill, _write, _queue, _flush and _close do with a filter. */
 int gr_filter_fill(gr_stream *, size_t want, bool patient);
 ssize_t gr_filter_write(gr_stream *, const struct iovec *pieces, int count);
+int gr_filter_push(gr_stream *, const char *data, size_t size);
 int gr_filter_flush(gr_stream *);
 void gr_filter_end(gr_stream *);
 

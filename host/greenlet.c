@@ -2,9 +2,9 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdio.h>
 
 #include "alloc.h"
+#include "limit.h"
 
 enum { MAX_ARGS = 250 }; /* to spawn; user values are no stack */
 
@@ -13,6 +13,8 @@ void gr_greenlet_init(gr_greenlet *g) {
   gr_list_init(&g->joiners);
   g->L = NULL;
   g->slot = g->ended = 0;
+  g->held = g->doomed = false;
+  g->account = NULL;
 }
 
 /* Its function and arguments are its user values until it starts.  A thousand
@@ -88,6 +90,7 @@ static void keep_spare(gr_state *S, lua_State *co) {
 static void enlist(lua_State *L, gr_state *S, gr_greenlet *g) {
   if (g->slot) return;
   gr_check_open(L, S);
+  if (S->limits) gr_limit_inherit(L, S);
   if (S->nslots == S->room) { /* room for all to be freed without failing */
     uint32_t room = S->room ? S->room * 2 : 64;
     uint32_t *slots = gr_realloc(S->slots, room * sizeof *slots);
@@ -168,24 +171,24 @@ static bool is_exit(gr_state *S, lua_State *L) {
 
 /* Call the function and its `n` arguments on top of S->talk as the hub: it
  * may not block, so one thread serves all, by turns or nested. */
-static void talk(gr_state *S, gr_greenlet *g, int n) {
+void gr_talk(gr_state *S, gr_greenlet *g, int n) {
   gr_waiter *before = S->hub.current;
   bool passing = S->hub.passing;
+  lua_State *inner = gr_enter_coroutine(S, S->talk);
   S->hub.current = NULL;
   S->hub.passing = true;
   /* It may end others, which comes back here. */
   if (!lua_checkstack(S->L, LUA_MINSTACK)) {
     lua_pop(S->talk, n + 1);
-    fprintf(stderr, "greenlua: at the end of Greenlet-%u: not enough memory\n",
-            (unsigned)g->slot);
+    gr_complain(S, g, "not enough memory");
   } else if (lua_pcall(S->talk, n, 0, 0)) {
     const char *why = lua_tostring(S->talk, -1);
-    fprintf(stderr, "greenlua: at the end of Greenlet-%u: %s\n",
-            (unsigned)g->slot, why ? why : "(error object)");
+    gr_complain(S, g, why ? why : "(error object)");
     lua_pop(S->talk, 1);
   }
   S->hub.passing = passing;
   S->hub.current = before;
+  gr_enter_coroutine(S, inner);
 }
 
 /* (greenlet, state): keep the traceback of its coroutine, which stands where
@@ -215,7 +218,7 @@ static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
   if (status != LUA_OK) {
     bool exits = is_exit(S, from);
     w->flags |= exits ? GR_EXITED : GR_FAILED;
-    observed = exits || awaited(g);
+    observed = exits || awaited(g) || (g->held && gr_held_observes(S, g));
   }
   int n = status == LUA_OK ? lua_gettop(from) : 1;
   if (n > 1) {
@@ -239,12 +242,21 @@ static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
   }
   delist(S, g);
   if (w->flags & GR_LINKED || !observed) {
-    lua_rawgeti(T, GR_T_POLICY, GR_P_ON_END);
+    if (lua_rawgeti(T, GR_T_POLICY, GR_P_ON_END) == LUA_TNIL) {
+      lua_pop(T, 1); /* nobody has loaded the Lua half */
+      lua_pushcfunction(T, gr_report_plainly);
+    }
     lua_pushvalue(T, -2);
     lua_pushboolean(T, observed);
     lua_xmove(T, S->talk, 3);
-    talk(S, g, 2);
+    gr_talk(S, g, 2);
   }
+  if (g->doomed) {
+    g->doomed = false;
+    lua_pushnil(T);
+    lua_rawsetp(T, GR_T_ANCHOR, g);
+  }
+  if (g->held) gr_held_end(S, g);
   gr_wake_all(&S->hub, &g->joiners, GR_WOKEN);
   tell_drained(S); /* not before the links have been started */
   lua_pop(T, 1);
@@ -252,15 +264,28 @@ static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
 
 static void fail(gr_state *S, gr_greenlet *g, int status) {
   lua_State *co = g->L;
+  if (S->limits && gr_limit_spent(S)) {
+    if (status != LUA_YIELD) lua_pop(co, 1);
+    gr_limit_explain(S, co);
+  }
   if (!is_exit(S, co)) {
     lua_pushcfunction(S->talk, keep_traceback);
     gr_push_greenlet(S->talk, S, g);
     lua_pushlightuserdata(S->talk, S);
-    talk(S, g, 2);
+    gr_talk(S, g, 2);
   }
   g->w.flags |= GR_CLOSING;
+  if (gr_limit_left(S, co)) {
+    finish(S, g, co, status);
+    return;
+  }
   int closed = lua_resetthread(co); /* may block */
-  if (closed != LUA_OK) status = closed;
+  if (S->limits && gr_limit_spent(S)) {
+    lua_settop(co, 0);
+    gr_limit_explain(S, co);
+  } else if (closed != LUA_OK) {
+    status = closed;
+  }
   finish(S, g, co, status);
 }
 
@@ -271,15 +296,19 @@ static void end_with(lua_State *L, gr_state *S, gr_greenlet *g) {
   finish(S, g, L, LUA_ERRRUN);
 }
 
-int gr_close_threads(lua_State *co) {
+int gr_close_threads(gr_state *S, lua_State *co) {
   lua_State *inner = lua_status(co) == LUA_OK ? gr_resumee(co) : NULL;
-  if (inner) gr_close_threads(inner);
-  return lua_resetthread(co);
+  if (inner) gr_close_threads(S, inner);
+  lua_State *before = gr_enter_coroutine(S, co);
+  int status = gr_limit_left(S, co) ? LUA_OK : lua_resetthread(co);
+  gr_enter_coroutine(S, before);
+  return status;
 }
 
 static void close_now(gr_state *S, gr_greenlet *g) {
   lua_State *co = g->L;
-  int status = gr_close_threads(co);
+  int status = LUA_OK;
+  if (g->w.what != &gr_wait_slice_in_place) status = gr_close_threads(S, co);
   if (status == LUA_OK) lua_settop(co, 0);
   lua_rawgetp(S->L, GR_T_ANCHOR, g);
   lua_xmove(S->L, co, 1);
@@ -308,6 +337,12 @@ void gr_greenlet_close(lua_State *L, gr_state *S, int arg) {
   lua_insert(L, -2);
   lua_rawsetp(L, -2, g);
   lua_pop(L, 1);
+  if (w->stack && w->what && w->what->in_place) {
+    g->doomed = true;
+    w->flags |= GR_PENDING;
+    if (w->state == GR_PARKED) gr_wake(&S->hub, w, GR_CLOSED);
+    return;
+  }
   if (w->state == GR_READY && w->status == GR_WOKEN && w->what &&
       w->what->give_back)
     w->what->give_back(L, w);
@@ -351,6 +386,7 @@ void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {
     }
     co = g->L;
     n = lua_gettop(co) - 1;
+    if (S->limits) gr_limit_begun(S, g);
   } else if (lua_status(co) != LUA_YIELD) {
     lua_resetthread(co);
     lua_pushstring(co, tampered);
@@ -361,11 +397,12 @@ void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {
   prefetch_next(hub);
   status = lua_resume(co, NULL, n, &nres);
   while (status == LUA_YIELD && w->state == GR_RUNNING) {
+    if (S->limits && gr_limit_spent(S)) break;
     lua_pop(co, nres);
     gr_raise_later(S, co, stray);
     status = lua_resume(co, NULL, 0, &nres);
   }
-  if (status == LUA_YIELD) return;
+  if (status == LUA_YIELD && w->state != GR_RUNNING) return;
   if (status == LUA_OK)
     finish(S, g, co, status);
   else

@@ -14,13 +14,38 @@ void gr_greenlet_init(gr_greenlet *g);
 void gr_inherit(lua_State *L, gr_state *S, uint32_t slot);
 void gr_forget(gr_state *S, uint32_t slot);
 
+/* The running greenlet is ready again, behind all others; `what` may be NULL.
+ */
+void gr_line_up(gr_hub *hub, const gr_wait *what);
+
 /* Push the oldest interrupt that waits for `g`; false if there is none. */
 bool gr_take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g);
 
 /* Run the pending <close> variables of a coroutine that stands still, after
  * those of the coroutines that it has resumed.  LUA_OK, or the status of an
  * error that is then on top of it. */
-int gr_close_threads(lua_State *co);
+int gr_close_threads(gr_state *S, lua_State *co);
+
+/* Something went wrong with what is called at the end of `g` (or NULL). */
+void gr_complain(gr_state *S, const gr_greenlet *g, const char *why);
+
+/* (greenlet): tell of its error, as the Lua half would. */
+int gr_report_plainly(lua_State *L);
+
+/* Call the function and its `n` arguments on top of S->talk as the hub.  It may
+ * not block, so one thread serves all, by turns or nested. `g`: of whose end it
+ * tells, for the report of an error. */
+void gr_talk(gr_state *S, gr_greenlet *g, int n);
+
+/* Of one that is held by the host (green_greenlet.c): is somebody there for its
+ * error?  And: it has ended. */
+bool gr_held_observes(gr_state *S, gr_greenlet *g);
+void gr_held_end(gr_state *S, gr_greenlet *g);
+
+/* The hub of the host is about to close (called twice: before and after the
+ * greenlets are closed).  host/green.c */
+void gr_shell_closing(lua_State *L, gr_state *S);
+void gr_shell_closed(lua_State *L, gr_state *S);
 
 /* gr_hub.resume */
 void gr_greenlet_resume(gr_hub *hub, gr_waiter *w);

@@ -1,6 +1,8 @@
 #include "hub.h"
 
+#include "pass.h"
 #include "watch.h"
+#include "watchdog.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -11,10 +13,6 @@
 #include <unistd.h>
 
 enum {
-  BUDGET = 256,      /* switches before the loop is polled */
-  CLOCK_EVERY = 8,   /* switches between two looks at the clock */
-  KEEP_IDLE = 64,    /* stacks kept for reuse while the program is busy */
-  KEEP_RESTING = 4,  /* and when it is about to wait */
   MAX_STACKS = 16000 /* two mappings each, of the kernel's usual 65,530 */
 };
 static const double SLICE = 1e-3; /* seconds before the loop is polled */
@@ -23,6 +21,10 @@ double gr_now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double gr_hub_now(const gr_hub *hub) {
+  return hub->clock ? (double)hub->clock(hub->clock_ud) * 1e-9 : gr_now();
 }
 
 /* --- the ready queue ---------------------------------------------------- */
@@ -42,6 +44,8 @@ static void append(gr_hub *hub, gr_waiter *w) {
     hub->due++;
   }
 }
+
+static void expire(gr_hub *hub, gr_timer *t);
 
 void gr_start(gr_hub *hub, gr_waiter *w) {
   assert(w->state == GR_FRESH);
@@ -77,6 +81,18 @@ void gr_wake_all(gr_hub *hub, gr_list *list, int status) {
   while (!gr_list_empty(list)) gr_wake_first(hub, list, status);
 }
 
+/* Main is nobody's to limit. */
+static inline void begin_run(gr_hub *hub, gr_waiter *w) {
+  unsigned next = ((hub->runs | 1) + 1) | (w && w != hub->main);
+  __atomic_store_n(&hub->runs, next, __ATOMIC_RELAXED);
+  if (hub->switched) hub->switched(hub, w);
+}
+
+void gr_hub_begin_run(gr_hub *hub, gr_waiter *w) {
+  begin_run(hub, w);
+  if (w && hub->dog) gr_watchdog_rouse(hub->dog);
+}
+
 /* Who runs now: NULL if nobody, or if the loop is to be polled first. */
 static gr_waiter *pick(gr_hub *hub) {
   if (gr_list_empty(&hub->ready)) return NULL;
@@ -84,7 +100,7 @@ static gr_waiter *pick(gr_hub *hub) {
     hub->due--;
   } else {
     if (!hub->budget) return NULL;
-    if (--hub->budget % CLOCK_EVERY == 0 && gr_now() > hub->until) {
+    if (--hub->budget % hub->look == 0 && gr_now() > hub->until) {
       hub->budget = 0;
       return NULL;
     }
@@ -93,6 +109,7 @@ static gr_waiter *pick(gr_hub *hub) {
   gr_node_remove(n);
   gr_waiter *w = gr_container(n, gr_waiter, node);
   w->state = GR_RUNNING;
+  begin_run(hub, w);
   return w;
 }
 
@@ -115,7 +132,7 @@ static gr_stack *take_idle(gr_hub *hub, gr_node *n) {
   return gr_container(n, gr_stack, node);
 }
 
-static void trim(gr_hub *hub, unsigned keep) {
+void gr_hub_trim(gr_hub *hub, unsigned keep) {
   while (hub->nidle > keep) {
     gr_stack_close(take_idle(hub, hub->idle.prev));
     hub->nstacks--;
@@ -200,11 +217,25 @@ void gr_park_waiter(gr_hub *hub, const gr_wait *what, bool external) {
   }
 }
 
+/* On a host's loop whoever breaks it means us, too: main's wait ends. */
+static void stop_driving(gr_hub *hub) {
+  gr_waiter *main = hub->main;
+  if (main->state == GR_PARKED) gr_wake(hub, main, GR_CLOSED);
+  gr_node_remove(&main->node);
+  main->state = GR_RUNNING;
+  hub->current = main;
+}
+
 static void drive(gr_hub *hub) {
   hub->current = NULL;
   hub->driving = true;
   ev_ref(hub->loop); /* nothing of ours counts there: it would not wait */
-  while (hub->current != hub->main) ev_run(hub->loop, EVRUN_ONCE);
+  if (hub->owns_loop) {
+    while (hub->current != hub->main) ev_run(hub->loop, EVRUN_ONCE);
+  } else {
+    ev_run(hub->loop, 0);
+    if (hub->current != hub->main) stop_driving(hub);
+  }
   ev_unref(hub->loop);
   hub->driving = false;
 }
@@ -240,7 +271,7 @@ bool gr_hub_alive(const gr_hub *hub) {
          !gr_list_empty(&hub->ready) || !gr_list_empty(&hub->polled);
 }
 
-static void enter(gr_hub *hub) {
+void gr_hub_enter(gr_hub *hub) {
   gr_waiter *host = hub->current; /* a host's loop runs while main does */
   hub->current = NULL;
   gr_list_prepend_all(&hub->ready, &hub->polled);
@@ -248,68 +279,26 @@ static void enter(gr_hub *hub) {
   if (w == hub->main) {
     hub->current = w;
   } else if (w) {
+    if (hub->dog) gr_watchdog_rouse(hub->dog);
     hub->passing = true;
     go(hub, &hub->driver, w);
     hub->passing = false;
   }
+  if (hub->current != hub->main) begin_run(hub, NULL);
   if (!hub->current) hub->current = host;
 }
 
-/* Let the loop wake us for the earliest deadline.  A later one than needed
- * is left alone: it costs one idle turn. */
-static void arm_loop(gr_hub *hub) {
-  double next = gr_timers_next(&hub->timers);
-  if (next >= hub->armed) return;
-  hub->armed = next;
-  ev_now_update(hub->loop);
-  double after = next - gr_now();
-  hub->timer.repeat = after > 1e-9 ? after : 1e-9;
-  bool fresh = !ev_is_active(&hub->timer);
-  ev_timer_again(hub->loop, &hub->timer);
-  if (fresh) ev_unref(hub->loop);
-}
-
-static void begin_turn(gr_hub *hub) {
-  hub->turns = ev_iteration(hub->loop);
-  hub->budget = BUDGET;
-  hub->until = gr_now() + SLICE;
-}
-
-static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events) {
-  gr_hub *hub = p->data;
-  (void)events;
-  if (ev_iteration(loop) != hub->turns) begin_turn(hub);
-  if (hub->before_pass) hub->before_pass(hub);
-  enter(hub);
-  if (hub->flush) hub->flush(hub);
-  gr_watch_verify(hub);
-  if (hub->driving && hub->owns_loop && !hub->current && !gr_hub_alive(hub)) {
-    gr_wake(hub, hub->main, GR_DEADLOCK);
-    enter(hub);
-  }
-  if (hub->driving && hub->current) ev_break(loop, EVBREAK_ONE);
-  bool more = !gr_list_empty(&hub->ready) || !gr_list_empty(&hub->polled);
-  if (!more) trim(hub, KEEP_RESTING);
-  arm_loop(hub);
-  more = more || !gr_list_empty(&hub->idlers);
-  if (more != (bool)ev_is_active(&hub->idler)) {
-    if (more)
-      ev_idle_start(loop, &hub->idler);
-    else
-      ev_idle_stop(loop, &hub->idler);
-  }
-}
-
-/* The poll found nothing.  One at a time: it may make others ready. */
-static void on_idle(struct ev_loop *loop, ev_idle *w, int events) {
-  gr_hub *hub = w->data;
-  (void)loop, (void)events;
-  if (gr_list_empty(&hub->ready) && gr_list_empty(&hub->polled))
-    gr_wake_first(hub, &hub->idlers, GR_WOKEN);
-}
-
-void gr_hub_await_idle(gr_hub *hub, gr_waiter *w) {
-  gr_list_append(&hub->idlers, &w->node);
+void gr_hub_run_one(gr_hub *hub, gr_waiter *w) {
+  gr_waiter *host = hub->current;
+  gr_node_remove(&w->node);
+  w->state = GR_RUNNING;
+  hub->budget = hub->due = 0; /* who is next is the driver */
+  hub->passing = true;
+  go(hub, &hub->driver, w);
+  hub->passing = false;
+  hub->current = host;
+  for (gr_timer *t; (t = gr_timers_expire(&hub->timers, -INFINITY));)
+    expire(hub, t);
 }
 
 /* --- timers and threads ------------------------------------------------- */
@@ -327,13 +316,8 @@ static void expire(gr_hub *hub, gr_timer *t) {
     gr_wake(hub, w, GR_TIMEDOUT);
 }
 
-static void on_timer(struct ev_loop *loop, ev_timer *w, int events) {
-  gr_hub *hub = w->data;
-  (void)events;
-  ev_ref(loop);
-  ev_timer_stop(loop, w);
-  hub->armed = INFINITY;
-  double now = gr_now();
+void gr_hub_expire(gr_hub *hub) {
+  double now = gr_hub_now(hub);
   for (gr_timer *t; (t = gr_timers_expire(&hub->timers, now));) expire(hub, t);
 }
 
@@ -352,32 +336,6 @@ void gr_alarm_clear(gr_hub *hub, gr_alarm *a) {
   gr_timers_remove(&hub->timers, &a->timer);
 }
 
-void gr_hub_post(gr_hub *hub, gr_post *p) {
-  p->next = NULL;
-  pthread_mutex_lock(&hub->lock);
-  *hub->last_post = p;
-  hub->last_post = &p->next;
-  pthread_mutex_unlock(&hub->lock);
-  ev_async_send(hub->loop, &hub->async);
-}
-
-void gr_hub_run_posts(gr_hub *hub) {
-  pthread_mutex_lock(&hub->lock);
-  gr_post *p = hub->posts;
-  hub->posts = NULL;
-  hub->last_post = &hub->posts;
-  pthread_mutex_unlock(&hub->lock);
-  for (gr_post *next; p; p = next) {
-    next = p->next; /* run may free it */
-    p->run(hub, p);
-  }
-}
-
-static void on_async(struct ev_loop *loop, ev_async *w, int events) {
-  (void)loop, (void)events;
-  gr_hub_run_posts(w->data);
-}
-
 /* --- life --------------------------------------------------------------- */
 
 void gr_hub_add_part(gr_hub *hub, gr_part *part,
@@ -394,14 +352,21 @@ static void fini_parts(gr_hub *hub) {
   }
 }
 
+static void close_fds(gr_hub *hub) {
+  if (hub->post_fd >= 0) close(hub->post_fd);
+  if (hub->poll_fd >= 0) close(hub->poll_fd);
+  hub->post_fd = hub->poll_fd = -1;
+}
+
 void gr_hub_after_fork(gr_hub *hub) {
   if (hub->pid == getpid()) return;
   hub->pid = getpid();
-  hub->poll_fd = -1; /* libev opens another one, whose number nobody knows */
+  hub->loop_fd = -1; /* libev opens another one, whose number nobody knows */
   pthread_mutex_init(&hub->lock, NULL); /* some thread may have had it */
   hub->posts = NULL;
   hub->last_post = &hub->posts;
-  ev_loop_fork(hub->loop);
+  if (hub->loop) ev_loop_fork(hub->loop);
+  close_fds(hub);
 }
 
 /* libev tells nobody which descriptor it polls; it is the first it opens. */
@@ -411,7 +376,7 @@ static int next_descriptor(void) {
   return fd;
 }
 
-int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
+int gr_hub_open(gr_hub *hub, const gr_hub_options *o) {
   memset(hub, 0, sizeof *hub);
   gr_list_init(&hub->ready);
   gr_list_init(&hub->polled);
@@ -423,50 +388,44 @@ int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
   gr_timers_init(&hub->timers);
   gr_stack_adopt(&hub->driver);
   hub->stack = &hub->driver;
-  hub->max_stacks = MAX_STACKS;
+  hub->max_stacks = o->max_stacks ? o->max_stacks : MAX_STACKS;
   hub->armed = INFINITY;
   hub->last_post = &hub->posts;
+  hub->post_fd = hub->poll_fd = -1;
   hub->pid = getpid();
-  hub->owns_loop = !loop;
-  hub->poll_fd = loop ? -1 : next_descriptor();
-  hub->loop = loop ? loop : ev_loop_new(EVFLAG_AUTO);
-  if (!hub->loop) return -1;
+  hub->thread = pthread_self();
+  hub->slice = o->slice > 0 ? o->slice : SLICE;
+  hub->clock = o->clock;
+  hub->clock_ud = o->clock_ud;
+  hub->keeps_loop = o->keeps_loop;
+  hub->at_exit = o->at_exit;
+  hub->signals = o->signals;
+  hub->owns_loop = !o->loop && !o->bare;
+  hub->loop_fd = hub->owns_loop ? next_descriptor() : -1;
+  hub->loop = hub->owns_loop ? ev_loop_new(EVFLAG_AUTO) : o->loop;
+  if (!hub->loop && !o->bare) return -1;
   if (gr_hub_reserve(hub)) {
     if (hub->owns_loop) ev_loop_destroy(hub->loop);
     return -1;
   }
   pthread_mutex_init(&hub->lock, NULL);
-  ev_prepare_init(&hub->prepare, on_prepare);
-  ev_idle_init(&hub->idler, on_idle);
-  ev_set_priority(&hub->idler, EV_MINPRI);
-  ev_init(&hub->timer, on_timer);
-  ev_async_init(&hub->async, on_async);
-  hub->prepare.data = hub->idler.data = hub;
-  hub->timer.data = hub->async.data = hub;
-  ev_set_priority(&hub->prepare, EV_MINPRI); /* after a host's own */
-  ev_prepare_start(hub->loop, &hub->prepare);
-  ev_unref(hub->loop);
-  ev_async_start(hub->loop, &hub->async);
-  ev_unref(hub->loop);
-  begin_turn(hub);
+  if (hub->loop) gr_hub_start_watchers(hub);
+  hub->open = true;
   return 0;
 }
 
+int gr_hub_init(gr_hub *hub, struct ev_loop *loop) {
+  return gr_hub_open(hub, &(gr_hub_options){.loop = loop});
+}
+
 void gr_hub_fini(gr_hub *hub) {
-  struct ev_loop *loop = hub->loop;
   fini_parts(hub);
   if (hub->streams) hub->fini_streams(hub);
-  if (ev_is_active(&hub->timer)) ev_ref(loop);
-  ev_timer_stop(loop, &hub->timer);
-  ev_idle_stop(loop, &hub->idler);
-  ev_ref(loop);
-  ev_async_stop(loop, &hub->async);
-  ev_ref(loop);
-  ev_prepare_stop(loop, &hub->prepare);
-  if (hub->owns_loop)
-    ev_loop_destroy(loop); /* if it runs, it is not come
-                              back to */
+  if (hub->loop) gr_hub_stop_watchers(hub);
+  hub->open = false;
+  hub->loop = NULL;
+  close_fds(hub);
   gr_timers_fini(&hub->timers);
-  trim(hub, 0);
+  gr_hub_trim(hub, 0);
   pthread_mutex_destroy(&hub->lock);
 }

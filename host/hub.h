@@ -68,6 +68,8 @@ typedef struct gr_wait {
    * closed before it could run.  NULL: nothing is handed over.  `by`: who
    * closes it (for the layer above). */
   void (*give_back)(void *by, gr_waiter *w);
+  bool in_place; /* foreign, and its frame must not be dropped: it is told, and
+                    frees what it holds */
 } gr_wait;
 
 struct gr_waiter {
@@ -118,16 +120,25 @@ struct gr_hub {
   /* Run `w`, which is not on a stack of its own, until it parks or ends. */
   void (*resume)(gr_hub *, gr_waiter *w);
   void (*before_pass)(gr_hub *); /* for tests; NULL: nothing */
+  /* `w` begins to run, or the pass ends (NULL).  NULL: nobody wants to know. */
+  void (*switched)(gr_hub *, gr_waiter *w);
+  struct gr_watchdog *dog; /* watchdog.c; NULL: runs may take long */
+  unsigned runs; /* counts those by twos; odd while one goes on; atomic */
 
   /* the pass */
-  gr_list polled;  /* made ready by the loop: runs before `ready` */
-  unsigned due;    /* switches that this pass owes to those */
-  unsigned budget; /* switches left before the loop must be polled */
-  double until;    /* and the time when it must */
-  unsigned turns;  /* ev_iteration() when the pass began */
-  gr_waiter *next; /* chosen, to be run by the next stack */
-  bool passing;    /* a pass is going on */
-  bool driving;    /* main is parked, so that we run the loop */
+  gr_list polled;        /* made ready by the loop: runs before `ready` */
+  unsigned due;          /* switches that this pass owes to those */
+  unsigned budget;       /* switches left before the loop must be polled */
+  unsigned look;         /* every how many of them to look at the clock */
+  double until;          /* and the time when it must */
+  double slice;          /* seconds of a pass */
+  unsigned turns;        /* ev_iteration() when the pass began */
+  gr_waiter *next;       /* chosen, to be run by the next stack */
+  bool passing;          /* a pass is going on */
+  bool driving;          /* main is parked, so that we run the loop */
+  bool stepping;         /* gr_hub_step polls the loop: no pass comes of that */
+  bool open;             /* from gr_hub_open to gr_hub_fini */
+  bool at_exit, signals; /* see gr_hub_options */
 
   /* C stacks */
   gr_stack driver;
@@ -135,14 +146,23 @@ struct gr_hub {
   gr_list idle;    /* stacks that stand in the scheduler, last used first */
   unsigned nidle, nstacks, max_stacks;
 
-  /* the loop */
-  struct ev_loop *loop;
-  bool owns_loop;
-  int poll_fd; /* its own loop's epoll descriptor, which none may wait for */
+  /* time; NULL: the monotonic clock */
+  int64_t (*clock)(void *);
+  void *clock_ud;
   gr_timers timers;
-  double armed;      /* what ev_timer below is set to */
-  unsigned external; /* waits that the loop or another thread can end */
+
+  /* the loop */
+  struct ev_loop *loop; /* NULL: there is none, or the hub is closed */
+  bool owns_loop;
+  int loop_fd; /* what its own loop polls, which none may wait for; or -1 */
+  bool keeps_loop, kept; /* a host's, as long as something is awaited */
+  bool dirty;            /* a watcher has been started or stopped */
+  unsigned watched;      /* active watchers of descriptors and signals */
+  int poll_fd;           /* -1, or what gr_hub_fd has made */
+  double armed;          /* what ev_timer below is set to */
+  unsigned external;     /* waits that the loop or another thread can end */
   ev_prepare prepare;
+  ev_check check; /* on a host's loop */
   ev_idle idler;  /* active while a poll must not wait */
   gr_list idlers; /* waiters for a turn with nothing to do */
   ev_timer timer;
@@ -160,13 +180,30 @@ struct gr_hub {
   struct gr_resolver *resolver; /* resolver.c: the one of the system's names */
 
   /* posts */
-  pid_t pid; /* of the process whose they are */
+  pthread_t thread; /* the hub's own */
+  pid_t pid;        /* of the process whose they are */
   pthread_mutex_t lock;
   gr_post *posts, **last_post;
+  int post_fd; /* -1, or readable while there are any */
 };
 
-/* Start on `loop`, or on one of its own if NULL.  The caller then sets
- * `resume` and `main`.  0, or -1 and errno. */
+typedef struct gr_hub_options {
+  struct ev_loop *loop;     /* a host's; NULL: one of the hub's own */
+  bool bare;                /* none at all: only gr_hub_step runs it */
+  bool keeps_loop;          /* what is awaited keeps the host's loop going */
+  bool signals;             /* scripts may catch some */
+  unsigned max_stacks;      /* 0: the usual */
+  bool at_exit;             /* exit(3) writes what its streams hold */
+  double slice;             /* seconds of a pass; 0: the usual */
+  int64_t (*clock)(void *); /* nanoseconds; NULL: the monotonic clock */
+  void *clock_ud;
+} gr_hub_options;
+
+/* Start.  The caller then sets `resume` and `main`.  With a clock of the
+ * host's only gr_hub_step may run the hub.  0, or -1 and errno. */
+int gr_hub_open(gr_hub *, const gr_hub_options *);
+
+/* The same on `loop`, or on one of its own if NULL. */
 int gr_hub_init(gr_hub *, struct ev_loop *loop);
 
 /* Stop all watchers and free all stacks but the running one. */
@@ -182,6 +219,9 @@ void gr_hub_after_fork(gr_hub *);
 
 /* Seconds on the monotonic clock. */
 double gr_now(void);
+
+/* Seconds on the hub's clock, which its deadlines are of. */
+double gr_hub_now(const gr_hub *);
 
 void gr_waiter_init(gr_waiter *);
 
@@ -246,10 +286,48 @@ void gr_alarm_clear(gr_hub *, gr_alarm *);
  * hub->external, on the hub's thread, for as long as it is awaited. */
 void gr_hub_post(gr_hub *, gr_post *p);
 
+/* Run a ready waiter, and nobody else, until it parks or ends.  Main runs. */
+void gr_hub_run_one(gr_hub *, gr_waiter *);
+
+/* `w` begins to run outside of a pass; NULL: it has done so. */
+void gr_hub_begin_run(gr_hub *, gr_waiter *w);
+
 /* Do now what has been posted; for whoever has just joined a thread. */
 void gr_hub_run_posts(gr_hub *);
 
 /* Is there anything that could still wake somebody? */
 bool gr_hub_alive(const gr_hub *);
+
+/* --- watchers of the loop ----------------------------------------------- */
+
+/* One of a descriptor or a signal has been started, is about to be stopped.
+ * None of ours keeps the loop going; and a hub without any need not poll. */
+static inline void gr_hub_watch(gr_hub *hub) {
+  ev_unref(hub->loop);
+  hub->watched++;
+  hub->dirty = true;
+}
+
+static inline void gr_hub_unwatch(gr_hub *hub) {
+  ev_ref(hub->loop);
+  hub->watched--;
+  hub->dirty = true;
+}
+
+/* --- a hub that somebody else drives ------------------------------------- */
+
+/* Run those who are ready, and who becomes ready meanwhile, for about so many
+ * seconds: one greenlet at least.  Never waits; polls the loop once if a
+ * descriptor is watched.  Main must be running.  Is anybody ready still? */
+bool gr_hub_step(gr_hub *, double seconds);
+
+/* In how many seconds there is something to do: 0 for at once, INFINITY for
+ * when a descriptor or another thread says so. */
+double gr_hub_next(const gr_hub *);
+
+/* A descriptor that is readable when there is something to do before that.
+ * From then on each step leaves the loop's descriptors as they shall be
+ * watched.  -1 and errno: the loop's kind does not allow it. */
+int gr_hub_fd(gr_hub *);
 
 #endif

@@ -97,7 +97,7 @@ static void make_way(lua_State *L, gr_state *S) {
   tell_main(S);
   /* Who cannot give way gets the error, too. */
   if (!g || gr_hub_reserve(&S->hub)) raise_here(L, S, g);
-  gr_yield_in_place(L, S);
+  gr_yield_in_place(L, S, NULL);
 }
 
 static void on_event(lua_State *L, lua_Debug *ar) {

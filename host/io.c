@@ -20,13 +20,13 @@ void gr_io_arm(gr_io *io) {
   struct ev_loop *loop = gr_io_hub(io)->loop;
   if (ev_is_active(&io->watcher)) return;
   ev_io_start(loop, &io->watcher);
-  ev_unref(loop);
+  gr_hub_watch(gr_io_hub(io));
 }
 
 void gr_io_disarm(gr_io *io) {
   struct ev_loop *loop = gr_io_hub(io)->loop;
   if (!ev_is_active(&io->watcher)) return;
-  ev_ref(loop);
+  gr_hub_unwatch(gr_io_hub(io));
   ev_io_stop(loop, &io->watcher);
 }
 

@@ -80,7 +80,7 @@ bool gr_interrupted(gr_state *S) {
   gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
   lua_State *T = S->L;
   if (!(g->w.flags & GR_PENDING)) return false;
-  if (S->interrupted && g == S->main) return true;
+  if (g->doomed || (S->interrupted && g == S->main)) return true;
   for (gr_node *n = S->expired.next; n != &S->expired; n = n->next)
     if (gr_container(n, gr_timeout, node)->target == g) return true;
   lua_rawgeti(T, GR_T_LIVE, g->slot);

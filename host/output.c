@@ -195,7 +195,7 @@ static size_t total(const struct iovec *pieces, int count) {
 
 bool gr_output_gathers(const gr_stream *s, const struct iovec *pieces,
                        int count) {
-  if (s->eager || !s->in.len) return false;
+  if (s->eager || !(s->in.len || s->gathers)) return false;
   size_t size = total(pieces, count);
   return size <= SMALL && s->out.len + size <= GR_STREAM_BUFFER;
 }
@@ -224,6 +224,29 @@ ssize_t gr_stream_write(gr_stream *s, struct iovec *pieces, int count) {
   ssize_t n = write_now(s, pieces, count);
   if (n > 0) s->sent += (size_t)n;
   return n;
+}
+
+/* What write_now has not taken. */
+static int queue_rest(gr_stream *s, const char *data, size_t size) {
+  if (s->filter) return gr_filter_push(s, data, size);
+  gr_output_push(s, data, size);
+  return -s->error;
+}
+
+int gr_stream_queue(gr_stream *s, struct iovec *pieces, int count) {
+  ssize_t n = write_now(s, pieces, count);
+  if (n < 0 && n != -EAGAIN) return (int)n;
+  if (n < 0 && s->filter && s->filter->negotiating) return -EAGAIN;
+  size_t done = n < 0 ? 0 : (size_t)n;
+  s->sent += total(pieces, count);
+  for (int i = 0; i < count; i++) {
+    size_t size = pieces[i].iov_len, skip = done < size ? done : size;
+    done -= skip;
+    if (skip == size) continue;
+    int err = queue_rest(s, (char *)pieces[i].iov_base + skip, size - skip);
+    if (err) return err;
+  }
+  return 0;
 }
 
 int gr_stream_shutdown(gr_stream *s, int how) {
@@ -271,7 +294,7 @@ static void limit(lingerer *l) {
   gr_hub *hub = gr_io_hub(&l->io);
   gr_alarm_clear(hub, &l->limit);
   /* Out of memory: then it waits for as long as the peer lives. */
-  (void)gr_alarm_set(hub, &l->limit, gr_now() + PATIENCE, true);
+  (void)gr_alarm_set(hub, &l->limit, gr_hub_now(hub) + PATIENCE, true);
 }
 
 static void on_lingering(struct ev_loop *loop, ev_io *w, int events) {

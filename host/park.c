@@ -9,7 +9,39 @@ enum { FAST_STACKS = 64 }; /* on which to wait for a turn */
 
 /* --- raising ------------------------------------------------------------ */
 
+static const gr_wait doom_wait = {.name = "close"};
+
+typedef struct doom {
+  gr_alarm alarm;
+  gr_greenlet *g;
+} doom;
+
+/* Nobody stands on its stack: that can go, this alarm with it. */
+static void execute(gr_hub *hub, gr_alarm *a) {
+  gr_greenlet *g = gr_container(a, doom, alarm)->g;
+  g->w.flags |= GR_CLOSING;
+  gr_wake(hub, &g->w, GR_RAISE);
+  gr_hub_abandon(hub, &g->w);
+}
+
+/* The running greenlet was closed while C waited in it, and C has let go: close
+ * it now.  Returns only if that is not possible yet. */
+static void meet_doom(lua_State *L, gr_state *S, gr_greenlet *g) {
+  gr_hub *hub = &S->hub;
+  doom d = {.g = g};
+  /* A finalizer that blocks is not to be cut short; but it may be one that the
+   * whole hub is closed in. */
+  if (!S->releasing && lua_gc(L, LUA_GCCOUNT) < 0) return;
+  if (gr_hub_reserve(hub)) return;
+  gr_alarm_init(&d.alarm, execute);
+  if (gr_alarm_set(hub, &d.alarm, -INFINITY, false)) return;
+  g->doomed = false;
+  gr_park_waiter(hub, &doom_wait, false);
+  gr_hub_block(hub);
+}
+
 bool gr_take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
+  if (g->doomed) meet_doom(L, S, g);
   if (S->interrupted && g == S->main) {
     S->interrupted = false;
     luaL_where(L, 1);
@@ -99,6 +131,14 @@ int gr_raise(lua_State *L, gr_state *S, gr_greenlet *g) {
   return lua_error(L);
 }
 
+void gr_push_interrupt(lua_State *L, gr_state *S, gr_greenlet *g) {
+  if (!gr_take_interrupt(L, S, g)) lua_pushnil(L);
+}
+
+void gr_raise_pending(lua_State *L, gr_state *S, gr_greenlet *g) {
+  if (g->w.flags & GR_PENDING && gr_take_interrupt(L, S, g)) gr_raise(L, S, g);
+}
+
 static int raise_deadlock(lua_State *L, gr_state *S) {
   gr_push_policy(L, S, GR_P_LOOP_EXIT);
   if (lua_isnil(L, -1))
@@ -158,13 +198,17 @@ gr_greenlet *gr_can_block(lua_State *L, gr_state *S, double at) {
     luaL_error(L, "cannot block here: the hub itself is running this "
                   "function (a rawlink must not block; link may)");
   }
-  if (g->w.flags & GR_PENDING && gr_take_interrupt(L, S, g)) gr_raise(L, S, g);
+  gr_raise_pending(L, S, g);
   if (at < INFINITY && gr_timers_reserve(&S->hub.timers))
     luaL_error(L, "not enough memory");
   if (L == g->L && lua_isyieldable(L)) return g;
   if (lua_gc(L, LUA_GCCOUNT) < 0)
     luaL_error(L, "cannot block in a finalizer (__gc): the collector stands "
                   "still until it returns");
+  if (S->closing) luaL_error(L, "cannot block here: the hub is being closed");
+  if (g == S->main && !gr_main_may_park(S))
+    luaL_error(L, "cannot block in main: the host runs the loop (spawn a "
+                  "greenlet)");
   if (gr_hub_reserve(&S->hub))
     luaL_error(L, "cannot block here: no C stack is left (%d in use, limit %d)",
                (int)S->hub.nstacks, (int)S->hub.max_stacks);
@@ -194,11 +238,10 @@ int gr_park(lua_State *L, gr_state *S, const gr_wait *what, bool external,
   return leave(L, S, ctx, k);
 }
 
-/* The running greenlet is ready again, behind all others. */
-static inline void line_up(gr_hub *hub) {
+static inline void line_up(gr_hub *hub, const gr_wait *what) {
   gr_waiter *w = hub->current;
   w->values = 0;
-  w->what = NULL;
+  w->what = what;
   w->status = GR_WOKEN;
   w->state = GR_READY;
   gr_list_append(&hub->ready, &w->node);
@@ -209,14 +252,18 @@ static inline void line_up(gr_hub *hub) {
  * lua_resume, which is a setjmp. */
 int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
   gr_hub *hub = &S->hub;
-  line_up(hub);
+  line_up(hub, NULL);
   if (!hub->nidle && (hub->nstacks >= FAST_STACKS || gr_hub_reserve(hub)))
     return leave(L, S, ctx, k);
   return set_aside(L, S, ctx, k);
 }
 
-void gr_yield_in_place(lua_State *L, gr_state *S) {
-  line_up(&S->hub);
+void gr_line_up(gr_hub *hub, const gr_wait *what) {
+  line_up(hub, what);
+}
+
+void gr_yield_in_place(lua_State *L, gr_state *S, const gr_wait *what) {
+  line_up(&S->hub, what);
   S->hub.stack->data = L;
   gr_hub_block(&S->hub);
   S->resumed = NULL; /* whose it was has parked since, perhaps */
@@ -238,7 +285,7 @@ int gr_woken(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k) {
   S->resumed = NULL;
   gr_greenlet *g = (gr_greenlet *)(void *)S->hub.current;
   int status = g->w.status;
-  if (status == GR_RAISE) {
+  if (status == GR_RAISE && !g->w.what->foreign) {
     if (g->w.values || gr_take_interrupt(L, S, g)) gr_raise(L, S, g);
   } else if (status == GR_DEADLOCK && !g->w.what->calm) {
     raise_deadlock(L, S);

@@ -22,6 +22,7 @@ typedef struct gr_stack {
   void *arg;
   gr_node node;           /* its user's */
   void *data;             /* its user's */
+  void *inner;            /* its user's: the coroutine that runs on it */
   struct gr_guard *guard; /* its user's: see hub.h */
   char *base;             /* lowest usable byte; NULL: the thread's own */
   size_t size;            /* from base on, usable */

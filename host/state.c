@@ -5,6 +5,7 @@
 
 #include "alloc.h"
 #include "greenlet.h"
+#include "limit.h"
 
 static const char key; /* of the state in the registry */
 static const char watchers_key;
@@ -27,7 +28,11 @@ void gr_setfuncs(lua_State *L, gr_state *S, const luaL_Reg *funcs) {
 /* A finalizer: the Lua state is being closed. */
 static int state_gc(lua_State *L) {
   gr_state *S = lua_touserdata(L, 1);
-  if (S->hub.loop && S->L) gr_state_close(L, S);
+  if (!S->hub.open) return 0;
+  if (S->main)
+    gr_state_close(L, S);
+  else /* there was no memory for all of it */
+    gr_hub_fini(&S->hub);
   return 0;
 }
 
@@ -55,6 +60,16 @@ static void make_main(lua_State *L, gr_state *S) {
   lua_rawseti(S->L, GR_T_LIVE, 0);
   S->main = g;
   S->hub.main = S->hub.current = &g->w;
+}
+
+/* Until the Lua half brings a class, greenlets have a metatable at least. */
+static void make_class(lua_State *L, gr_state *S) {
+  lua_createtable(L, 1, 1);
+  gr_mark_class(L);
+  lua_pushliteral(L, "Greenlet");
+  lua_setfield(L, -2, "__name");
+  lua_xmove(L, S->L, 1);
+  lua_rawseti(S->L, GR_T_POLICY, GR_P_GREENLET);
 }
 
 #ifdef GR_TESTING
@@ -104,10 +119,8 @@ static void tell_watchers(lua_State *L, gr_state *S) {
   lua_pop(L, 1);
 }
 
-gr_state *gr_state_open(lua_State *L) {
-  gr_state *S = gr_state_peek(L);
-  if (S) return S;
-  S = lua_newuserdatauv(L, sizeof *S, 2);
+gr_state *gr_state_new(lua_State *L, const gr_hub_options *o) {
+  gr_state *S = lua_newuserdatauv(L, sizeof *S, 2);
   memset(S, 0, sizeof *S);
   lua_State *T = lua_newthread(L);
   lua_setiuservalue(L, -2, 1);
@@ -117,22 +130,31 @@ gr_state *gr_state_open(lua_State *L) {
   lua_pushcfunction(L, state_gc);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
-  if (gr_hub_init(&S->hub, NULL))
+  if (gr_hub_open(&S->hub, o))
     luaL_error(L, "cannot open the hub: %s", strerror(errno));
   S->hub.resume = gr_greenlet_resume;
 #ifdef GR_TESTING
   S->hub.before_pass = collect;
 #endif
   gr_list_init(&S->expired);
-  S->L = T; /* from here on the finalizer has something to close */
+  S->L = T;
   for (int t = GR_T_LIVE; t <= GR_T_END; t++)
     new_table(L, S, t == GR_T_SPARE ? GR_MAX_SPARE : 0,
-              t == GR_T_EXTRA || t == GR_T_RAISED ? "k" : NULL);
+              t == GR_T_EXTRA || t == GR_T_RAISED || t == GR_T_ACCOUNT ? "k"
+                                                                       : NULL);
   if (!lua_checkstack(T, LUA_MINSTACK)) luaL_error(L, "not enough memory");
+  make_class(L, S);
   make_main(L, S);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
   tell_watchers(L, S);
   return S;
+}
+
+gr_state *gr_state_open(lua_State *L) {
+  gr_state *S = gr_state_peek(L);
+  return S ? S
+           : gr_state_new(L,
+                          &(gr_hub_options){.at_exit = true, .signals = true});
 }
 
 static void close_greenlet(gr_state *S, gr_greenlet *g) {
@@ -145,7 +167,9 @@ static void close_greenlet(gr_state *S, gr_greenlet *g) {
   gr_hub_abandon(&S->hub, w);
   w->state = GR_RUNNING;
   S->hub.current = w;
-  gr_close_threads(co);
+  gr_hub_begin_run(&S->hub, w);
+  if (w->what != &gr_wait_slice_in_place || !w->stack) gr_close_threads(S, co);
+  gr_hub_begin_run(&S->hub, NULL);
   S->hub.current = before;
   w->state = running ? GR_RUNNING : GR_DEAD;
 }
@@ -165,20 +189,54 @@ static void close_all(lua_State *L, gr_state *S) {
   }
 }
 
+/* The greenlet in a slot, if C waits in it in place, which is told first, so
+ * that it frees what it holds. */
+static void release(lua_State *L, gr_state *S, uint32_t slot) {
+  lua_rawgeti(S->L, GR_T_LIVE, slot);
+  lua_xmove(S->L, L, 1);
+  gr_greenlet *g = lua_touserdata(L, -1);
+  int at = lua_gettop(L);
+  if (g && g->w.stack && g->w.what && g->w.what->in_place) {
+    lua_pushnil(L);
+    gr_greenlet_close(L, S, at);
+    if (g->w.state == GR_READY) gr_hub_run_one(&S->hub, &g->w);
+  }
+  lua_settop(L, at - 1);
+}
+
+static void release_in_place(lua_State *L, gr_state *S) {
+  gr_hub *hub = &S->hub;
+  if (hub->current != &S->main->w || hub->passing) return;
+  S->releasing = true;
+  for (uint32_t i = 1; i <= S->nslots; i++) release(L, S, i);
+  S->releasing = false;
+}
+
 void gr_state_close(lua_State *L, gr_state *S) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   tell_watchers(L, NULL);
+  release_in_place(L, S);
+  S->closing = true;
+  if (S->shell) gr_shell_closing(L, S);
   close_all(L, S);
+  if (S->shell) gr_shell_closed(L, S);
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+  gr_limits_close(S);
   gr_hub_fini(&S->hub);
-  S->hub.current = NULL;
-  S->hub.loop = NULL; /* closed: the tables stay for finalizers to come */
+  S->hub.current = NULL; /* the tables stay for finalizers to come */
   gr_free(S->slots);
   S->slots = NULL;
 }
 
-void gr_check_open(lua_State *L, const gr_state *S) {
+void gr_need_loop(lua_State *L, const gr_state *S, const char *module) {
+  gr_check_open(L, S);
   if (!S->hub.loop)
+    luaL_error(L, "%s needs an event loop, and the host runs this hub without",
+               module);
+}
+
+void gr_check_open(lua_State *L, const gr_state *S) {
+  if (!S->hub.open)
     luaL_error(L, "the hub is closed: the program has come to its end");
 }

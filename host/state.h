@@ -34,11 +34,14 @@
 #include "hub.h"
 
 typedef struct gr_greenlet {
-  gr_waiter w;     /* first: the hub's view of it */
-  lua_State *L;    /* its coroutine, from its start to its end */
-  gr_list joiners; /* waiters for its end */
-  uint32_t slot;   /* in the table of the living; a small number to name it */
-  uint32_t ended;  /* the order of its end; before it starts: arguments */
+  gr_waiter w;         /* first: the hub's view of it */
+  lua_State *L;        /* its coroutine, from its start to its end */
+  gr_list joiners;     /* waiters for its end */
+  uint32_t slot : 30;  /* in the table of the living; a number to name it */
+  uint32_t held : 1;   /* the host has a handle of it */
+  uint32_t doomed : 1; /* to be closed as soon as C has let go */
+  uint32_t ended;      /* the order of its end; before it starts: arguments */
+  struct gr_account *account; /* limit.h; kept by GR_T_ACCOUNT; or NULL */
 } gr_greenlet;
 
 /* gr_waiter.flags besides the hub's */
@@ -63,7 +66,9 @@ enum {
   GR_T_SPARE,    /* array of coroutines for greenlets to come */
   GR_T_CONTEXT,  /* slot -> what its children start with */
   GR_T_LOCALS,   /* slot -> what is its alone */
-  GR_T_END = GR_T_LOCALS
+  GR_T_HELD,     /* handle of the host -> greenlet, and its address -> handle */
+  GR_T_ACCOUNT,  /* greenlet -> the account of time that it draws on (weak) */
+  GR_T_END = GR_T_ACCOUNT
 };
 
 /* Places in GR_T_POLICY. */
@@ -86,8 +91,12 @@ typedef struct gr_state {
   uint32_t nspare; /* coroutines in GR_T_SPARE */
   uint32_t living; /* greenlets, main not counted */
   uint32_t ended;
-  bool scoped;     /* GR_T_CONTEXT or GR_T_LOCALS has been used */
-  gr_list expired; /* timeouts that are still to be raised */
+  bool releasing;            /* C that waits in place is told of the end */
+  bool closing;             /* nobody may wait any more */
+  bool scoped;              /* GR_T_CONTEXT or GR_T_LOCALS has been used */
+  gr_list expired;          /* timeouts that are still to be raised */
+  struct green_hub *shell;  /* what the host knows of it, or NULL */
+  struct gr_limits *limits; /* of time; NULL: there are none */
   volatile sig_atomic_t interrupted; /* main is to raise "interrupted!" */
   struct gr_hooked {                 /* a hook displaced by one of later.c */
     lua_State *L;
@@ -102,6 +111,12 @@ typedef struct gr_state {
 
 /* The state's hub, opened on first use.  Raises if that fails. */
 gr_state *gr_state_open(lua_State *L);
+
+/* The same, of a state that has none, as told by the options. */
+gr_state *gr_state_new(lua_State *L, const gr_hub_options *o);
+
+/* Raises unless the hub has a loop: `module` cannot do without. */
+void gr_need_loop(lua_State *L, const gr_state *S, const char *module);
 
 /* The state's hub; NULL if nobody has opened it. */
 gr_state *gr_state_peek(lua_State *L);
@@ -138,6 +153,11 @@ void gr_timed_out(lua_State *L, int arg);
  * pending for it.  Raises if not. */
 gr_greenlet *gr_can_block(lua_State *L, gr_state *S, double at);
 
+/* Can main wait, by running the loop?  Not on a host's loop or clock. */
+static inline bool gr_main_may_park(const gr_state *S) {
+  return S->hub.owns_loop && !S->hub.clock;
+}
+
 /* Park the running greenlet, then call `k`.  `external`: see gr_park_waiter.
  * Call as `return gr_park(...)`. */
 int gr_park(lua_State *L, gr_state *S, const gr_wait *what, bool external,
@@ -151,8 +171,8 @@ int gr_woken(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k);
 int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k);
 
 /* The same from inside a hook, or a C function without a continuation; way 2,
- * so gr_hub_reserve first. */
-void gr_yield_in_place(lua_State *L, gr_state *S);
+ * so gr_hub_reserve first.  `what` may be NULL. */
+void gr_yield_in_place(lua_State *L, gr_state *S, const gr_wait *what);
 
 /* --- greenlets ---------------------------------------------------------- */
 
@@ -220,6 +240,12 @@ lua_State *gr_blocked_thread(gr_state *S, gr_greenlet *g);
 /* The coroutine that `L` has resumed and waits for; NULL if there is none. */
 lua_State *gr_resumee(lua_State *L);
 
+/* Push it, which is then no longer to be raised; there is one. */
+void gr_push_interrupt(lua_State *L, gr_state *S, gr_greenlet *g);
+
+/* Raise it, in the running one; returns if there is none. */
+void gr_raise_pending(lua_State *L, gr_state *S, gr_greenlet *g);
+
 /* Raise `message` (static) in `co` as soon as the C function that it is in
  * returns. */
 void gr_raise_later(gr_state *S, lua_State *co, const char *message);
@@ -256,6 +282,14 @@ int gr_block_in_place(gr_state *S, const gr_wait *what, bool external,
 /* Push what greenlet `arg` has returned, all of it; how many values.  It has
  * ended, and without an error. */
 int gr_push_values(lua_State *L, int arg);
+
+/* Tell of a failure that nobody asks for: to the host, or on stderr.  false:
+ * the host takes no reports, and nothing has been done. */
+bool gr_report_to_host(gr_state *S, const char *text);
+
+/* The program has come to its end: tell the host, which owns the process.
+ * false: there is none, and it is ours to end. */
+bool gr_stop_host(gr_state *S);
 
 /* Push the name of greenlet `arg`: what the program calls it, or its class and
  * its number. */

@@ -16,7 +16,8 @@ enum { STAMINA = 64 }; /* calls in a row before others have a turn */
 static _Thread_local gr_streams *of_thread;
 
 /* A program may end by exit(3) in the midst of things.  What it has sent by
- * then has been sent, as far as it knows. */
+ * then has been sent, as far as it knows.  Not where a host owns the state: its
+ * memory may be gone by then. */
 __attribute__((destructor)) static void flush_at_exit(void) {
   for (gr_streams *shared = of_thread; shared; shared = shared->next)
     if (shared->gathering) gr_stream_flush(shared->gathering);
@@ -46,8 +47,10 @@ int gr_streams_open(gr_hub *hub) {
   gr_list_init(&shared->open);
   gr_list_init(&shared->starved);
   gr_list_init(&shared->lingering);
-  shared->next = of_thread;
-  of_thread = shared;
+  if (hub->at_exit) {
+    shared->next = of_thread;
+    of_thread = shared;
+  }
   hub->streams = shared;
   hub->fini_streams = fini;
   return 0;
@@ -99,6 +102,13 @@ void gr_stream_set_fd(gr_stream *s, int fd) {
   ev_io_set(&s->writes.watcher, fd, EV_WRITE);
   s->reads.dry = s->writes.dry = false;
   gr_list_append(&shared->open, &s->node);
+}
+
+void gr_stream_abort(gr_stream *s) {
+  if (gr_stream_fd(s) < 0) return;
+  gr_output_drop(s);
+  if (!s->error) s->error = ECONNRESET; /* a filter writes nothing either */
+  gr_stream_close(s);
 }
 
 int gr_stream_detach(gr_stream *s) {

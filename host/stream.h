@@ -45,6 +45,7 @@ typedef struct gr_filter gr_filter; /* filter.h */
 typedef struct gr_stream {
   int error;         /* errno of a write that went wrong after the fact */
   bool eager : 1;    /* never gather */
+  bool gathers : 1;  /* as if more input were buffered */
   bool draining : 1; /* `out` is written as the kernel takes it */
   bool ending : 1;   /* and then this side of the connection is shut down */
   bool crossed : 1;  /* whoever waits to write waits for input */
@@ -86,6 +87,9 @@ void gr_stream_set_fd(gr_stream *, int fd);
  * Wakes both sides with GR_CLOSED.  Nothing happens if it is closed. */
 void gr_stream_close(gr_stream *);
 
+/* The same, and what waits to be written is lost, too. */
+void gr_stream_abort(gr_stream *);
+
 /* Stop using the descriptor, which is returned and stays open, and wake both
  * sides as close does.  Output must have been flushed, or it is lost. */
 int gr_stream_detach(gr_stream *);
@@ -108,6 +112,11 @@ void gr_stream_skip(gr_stream *, size_t n);
 /* Write the first bytes of `count` pieces: how many were taken, at least one;
  * -EAGAIN; -errno. */
 ssize_t gr_stream_write(gr_stream *, struct iovec *pieces, int count);
+
+/* Write all of the pieces, whatever the kernel takes: the rest drains, however
+ * much is draining already (`out.len` tells: the caller minds it).  0;
+ * -EAGAIN: nothing is taken, a filter must have input first; -errno. */
+int gr_stream_queue(gr_stream *, struct iovec *pieces, int count);
 
 /* Write what has gathered.  0; -EAGAIN: the rest drains; -errno. */
 int gr_stream_flush(gr_stream *);

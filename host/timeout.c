@@ -78,7 +78,7 @@ void gr_timeout_start(lua_State *L, gr_state *S, int arg) {
   gr_check_open(L, S);
   if (isnan(t->seconds)) return;
   anchor(L, S, t, arg);
-  t->at = gr_now() + t->seconds;
+  t->at = gr_hub_now(&S->hub) + t->seconds;
   if (gr_alarm_set(&S->hub, &t->alarm, t->at, t->daemon)) {
     anchor(L, S, t, 0);
     luaL_error(L, "not enough memory");
@@ -108,7 +108,7 @@ double gr_check_deadline(lua_State *L, gr_state *S, int arg) {
     seconds = lua_tonumber(L, arg);
     luaL_argcheck(L, seconds >= 0, arg,
                   "a timeout is a number of seconds, not negative");
-    return seconds > 0 ? gr_now() + seconds : 0;
+    return seconds > 0 ? gr_hub_now(&S->hub) + seconds : 0;
   }
   gr_timeout *t = gr_to_timeout(L, arg);
   if (!t) luaL_typeerror(L, arg, "number of seconds, nil or Timeout");

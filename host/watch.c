@@ -27,14 +27,14 @@ void gr_watch_start(gr_watch *w, gr_hub *hub, int fd, int events,
   w->waiters = waiters;
   ev_io_set(&w->watcher, fd, events);
   ev_io_start(hub->loop, &w->watcher);
-  ev_unref(hub->loop);
+  gr_hub_watch(hub);
   gr_list_append(&hub->fresh, &w->node);
 }
 
 void gr_watch_stop(gr_watch *w) {
   if (!ev_is_active(&w->watcher)) return;
   gr_node_remove(&w->node);
-  ev_ref(hub_of(w)->loop);
+  gr_hub_unwatch(hub_of(w));
   ev_io_stop(hub_of(w)->loop, &w->watcher);
 }
 
@@ -64,6 +64,7 @@ void gr_watch_verify(gr_hub *hub) {
     gr_list_append(&hub->watches, &w->node);
     /* The loop's own would be a circle, at which libev aborts as well. */
     int fd = w->watcher.fd;
-    if (fd == hub->poll_fd || fcntl(fd, F_GETFD) < 0) tell_closed(w);
+    bool circle = fd == hub->loop_fd || fd == hub->poll_fd;
+    if (circle || fcntl(fd, F_GETFD) < 0) tell_closed(w);
   }
 }

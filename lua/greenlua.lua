@@ -56,13 +56,13 @@ local homes = {
   Channel = "queue", select_ops = "queue",
   Semaphore = "lock", RLock = "lock", Condition = "lock",
   Group = "pool", Pool = "pool", Local = "local",
-  Actor = "actor", Supervisor = "supervisor",
+  Actor = "actor", Supervisor = "supervisor", reload = "reload",
 }
 local modules = {
-  actor = true, context = true, dns = true, event = true, ["local"] = true,
+  actor = true, context = true, dns = true, event = true, http = true, ["local"] = true,
   lock = true, monkey = true, pool = true, queue = true, select = true,
   server = true, signal = true, socket = true, ssl = true, supervisor = true,
-  timeout = true, util = true,
+  timeout = true, util = true, websocket = true,
 }
 
 core.policy("loop_exit", function()

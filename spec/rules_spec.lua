@@ -64,9 +64,9 @@ describe("the layers", function()
 
   it("the inner ring of host/ knows no Lua", function()
     local ring = { "address", "alloc", "buffer", "channel", "child", "coop_real", "file",
-      "filter", "hosts", "hub", "io", "list", "lookup", "message", "nameinfo", "output",
-      "query", "resolvconf", "resolver", "sendfile", "stack", "stream", "threadpool", "timer",
-      "watch" }
+      "filter", "hosts", "hub", "io", "list", "lookup", "loop", "message", "nameinfo",
+      "output", "pass", "post", "query", "resolvconf", "resolver", "sendfile", "stack", "step",
+      "stream", "threadpool", "timer", "watch", "watchdog" }
     local offences = {}
     local function follow(path, via, seen)
       if seen[path] then return end
@@ -104,6 +104,42 @@ describe("the layers", function()
           own = own or owner
           if owner ~= own then offences[#offences + 1] = path .. " includes " .. name end
         end
+      end
+    end
+    assert_none(offences)
+  end)
+
+  -- So the hub knows whether there is anything to poll for.
+  it("nobody but the hub counts watchers of a loop", function()
+    local own = { hub = true, loop = true, edit = true, interrupt = true }
+    local offences = {}
+    for _, path in ipairs(files("host", "%.[ch]$")) do
+      if not own[stem(path)] and read(path):find "%f[%w]ev_u?n?ref%(" then
+        offences[#offences + 1] = path .. " calls ev_ref or ev_unref (see gr_hub_watch)"
+      end
+    end
+    for _, path in ipairs(files("bindings", "%.[ch]$")) do
+      if read(path):find "%f[%w]ev_u?n?ref%(" then
+        offences[#offences + 1] = path .. " calls ev_ref or ev_unref (see gr_hub_watch)"
+      end
+    end
+    assert_none(offences)
+  end)
+
+  -- A host may have a clock of its own.
+  it("deadlines are of the hub's clock", function()
+    local offences = {}
+    for _, path in ipairs(files("host", "%.c$")) do
+      for call in read(path):gmatch "gr_alarm_set(%b())" do
+        if call:find "gr_now" then
+          offences[#offences + 1] = path .. " sets an alarm by gr_now (see gr_hub_now)"
+        end
+      end
+    end
+    for _, path in ipairs(files("bindings", "%.[ch]$")) do
+      if path ~= "bindings/records.c" and path ~= "bindings/dns.c" -- ages of answers
+        and read(path):find "%f[%w]gr_now%(" then
+        offences[#offences + 1] = path .. " calls gr_now (see gr_hub_now)"
       end
     end
     assert_none(offences)

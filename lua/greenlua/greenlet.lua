@@ -331,8 +331,13 @@ local function text(value)
   return ok and s or ("(error object is a %s value)"):format(type(value))
 end
 
+-- To the host's hook if it has one, else to stderr.
+local function complain(message)
+  if not core.report(message) then io.stderr:write(message) end
+end
+
 local function to_stderr(g, err, traceback)
-  io.stderr:write(("%s\n%s\n%s %s failed with %s\n\n"):format(text(err),
+  complain(("%s\n%s\n%s %s failed with %s\n\n"):format(text(err),
     traceback or "(no traceback)", utc(), g.name, text(err)))
 end
 
@@ -371,7 +376,7 @@ M._report = report
 local function call_raw(callback, g)
   local ok, err = pcall(callback, g)
   if not ok then
-    io.stderr:write(("%s\n%s rawlink of %s failed\n\n"):format(text(err), utc(),
+    complain(("%s\n%s rawlink of %s failed\n\n"):format(text(err), utc(),
       g.name))
   end
 end

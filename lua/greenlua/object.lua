@@ -134,8 +134,9 @@ local function call(link, object)
   link.gone = true
   local ok, err = waitlist.call(link.callback, object)
   if ok then return end
-  io.stderr:write(("%s\n%s rawlink of %s failed\n\n"):format(tostring(err),
-    os.date "!%Y-%m-%dT%H:%M:%SZ", tostring(object)))
+  local message = ("%s\n%s rawlink of %s failed\n\n"):format(tostring(err),
+    os.date "!%Y-%m-%dT%H:%M:%SZ", tostring(object))
+  if not core.report(message) then io.stderr:write(message) end
 end
 
 --- Call the links that an object has now, if it is ready. They may unlink each

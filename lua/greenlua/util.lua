@@ -98,7 +98,9 @@ function M.close_all()
   for _, g in ipairs(others) do g:join() end
 end
 
---- End the program: close every greenlet, main's `<close>` variables too.
+--- End the program: close every greenlet, main's `<close>` variables too. Inside
+-- a host program, which owns the process, it ends the calling greenlet as well,
+-- and has `green_run` return.
 -- @tparam[opt=0] integer code exit code
 function M.shutdown(code)
   if code ~= nil and type(code) ~= "boolean" and math.type(code) ~= "integer" then
@@ -106,6 +108,7 @@ function M.shutdown(code)
       :format(tostring(code)), 2)
   end
   M.close_all()
+  if core.stop_host() then error(GreenletExit()) end
   os.exit(code or 0, true)
 end
 

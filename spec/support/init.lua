@@ -19,6 +19,12 @@ local function write(path, text)
   assert(file:write(text))
 end
 
+--- The path of what was built beside greenlua.
+-- @usage support.run { program = support.built "examples/embed_minimal" }
+function M.built(name)
+  return (M.greenlua:gsub("[^/]*$", "") .. name)
+end
+
 -- The command line of a child: greenlua, its arguments, and an environment that
 -- differs from ours as `env` says (false takes a variable out).
 local function command_line(args, env)
@@ -33,7 +39,7 @@ local function command_line(args, env)
     end
   end
   table.move(settings, 1, #settings, #words + 1, words)
-  words[#words + 1] = quote(M.greenlua)
+  words[#words + 1] = quote(type(args) == "table" and args.program or M.greenlua)
   if type(args) == "string" then
     words[#words + 1] = args
   else
@@ -45,7 +51,8 @@ end
 --- Runs the greenlua command as a child to its end, 20 seconds at most. The
 -- whole thread waits.
 -- @usage local code, out, err = support.run({ "-e", "print(1)" })
--- @tparam table|string args a list of arguments, or words for the shell
+-- @tparam table|string args a list of arguments, or words for the shell; the field
+-- `program` of a list names another program than greenlua (see `built`)
 -- @tparam[opt=""] string stdin
 -- @tparam[opt] table env variables to set, or to take out where false
 -- @treturn integer exit code; 128 and the signal's number for a death by signal

@@ -71,13 +71,12 @@ local function interruptible(how)
   end)
 
   it("raises a kill, and is done with", function()
-    local object, seen = new(), nil
+    local object, later, seen = new(), green.Event(), nil
     local g = spawn_waiting(function()
       local ok, err = pcall(wait, object)
       seen = { ok, err }
       -- What it waited for must not end this wait, or any other.
-      green.sleep(0.01)
-      return "slept"
+      return later:wait()
     end)
     local err = setmetatable({}, { __name = "an error of our own" })
     green.kill(g, err)
@@ -87,7 +86,8 @@ local function interruptible(how)
     if how.wake then how.wake(object) end
     turns(2)
     assert.is_false(g:ready())
-    assert.equal("slept", g:get())
+    later:set()
+    assert.is_true(g:get())
   end)
 
   it("is ended by close", function()
@@ -103,8 +103,8 @@ local function interruptible(how)
 
   it("lets an outer Timeout through", function()
     local object = new()
-    local timer <close> = green.Timeout(0.01)
     local began = core.now()
+    local timer <close> = green.Timeout(0.01)
     local ok, err = pcall(wait, object)
     assert.is_false(ok)
     assert.equal(timer, err)

@@ -1,0 +1,124 @@
+--- One connection of a client: making it, through a proxy and with TLS where that is
+-- asked for. For greenlua's own modules.
+--
+-- @module greenlua.http.client.connection
+
+local core = require "greenlua.core.http"
+local now = require("greenlua.core").now
+local socket = require "greenlua.socket"
+local urls = require "greenlua.http.client.url"
+
+local M = {}
+
+local Connection = { __name = "connection" }
+Connection.__index = Connection
+
+local function wrap(sock, limits)
+  return setmetatable({ sock = sock, reader = core.reader(sock, limits), uses = 0 }, Connection)
+end
+
+--- Has the other side neither closed nor said anything?
+function Connection:is_good()
+  return self.reader:rewind()
+end
+
+--- Let sends wait so long, and not beyond a deadline.
+-- @tparam ?number patience seconds of one
+-- @tparam ?number deadline
+function Connection:limit_sends(patience, deadline)
+  local left = deadline and math.max(deadline - now(), 0)
+  if left and (not patience or left < patience) then patience = left end
+  self.sock:settimeout(patience)
+end
+
+function Connection:close()
+  if self.sock then self.sock:close() end
+  self.sock = nil
+end
+
+local function remaining(phase, deadline)
+  local left = deadline and math.max(deadline - now(), 0)
+  if phase and left then return math.min(phase, left) end
+  return phase or left
+end
+
+-- A socket that is not handed on is closed.
+local guard = { __close = function(self) if self.sock then self.sock:close() end end }
+
+local function open_socket(to, options, timeout)
+  if to.unix then
+    local sock = socket.unix()
+    sock:settimeout(timeout)
+    local ok, err = sock:connect(to.unix)
+    if ok then return sock end
+    sock:close()
+    return nil, err
+  end
+  local settings = {}
+  for name, value in pairs(options.connect or {}) do settings[name] = value end
+  settings.host, settings.port, settings.timeout = to.host, to.port, timeout
+  return socket.connect(settings)
+end
+
+-- "CONNECT": what answers with anything but a success opens no tunnel.
+local function ask_for_tunnel(conn, url, proxy, deadline)
+  local at = ("%s:%d"):format(urls.bracketed(url.host), url.port)
+  local lines = { "CONNECT ", at, " HTTP/1.1\r\nHost: ", at, "\r\n" }
+  if proxy.authorization then
+    lines[#lines + 1] = "Proxy-Authorization: " .. proxy.authorization .. "\r\n"
+  end
+  lines[#lines + 1] = "\r\n"
+  conn:limit_sends(nil, deadline)
+  local ok, err = conn.sock:send(lines)
+  if not ok then return nil, err end
+  conn.reader:patience(nil, deadline)
+  local status, reason
+  repeat
+    ok, status, reason = conn.reader:head()
+    if not ok then return nil, status end
+  until status >= 200
+  if status >= 300 then return nil, ("the proxy says %d %s"):format(status, reason) end
+  if not conn.reader:rewind() then return nil, "the proxy says more than it was asked" end
+  return true
+end
+
+local function tunnel(sock, url, proxy, options, deadline)
+  return ask_for_tunnel(wrap(sock, options.limits), url, proxy, deadline)
+end
+
+local function deadline_of(phase, deadline)
+  local left = remaining(phase, deadline)
+  return left and now() + left
+end
+
+--- Connect.
+-- @tparam table url
+-- @tparam ?table proxy
+-- @tparam table options `timeouts`, `context` (of TLS), `connect`, `limits`
+-- @tparam ?number deadline
+-- @treturn[1] table connection
+-- @treturn[2] nil
+-- @treturn[2] string message
+-- @treturn[2] string `"connect"`, `"proxy"`, `"tls"`
+function M.open(url, proxy, options, deadline)
+  local timeouts = options.timeouts
+  local held <close> = setmetatable({}, guard)
+  local sock, err = open_socket(proxy or url, options,
+    remaining(timeouts.connect, deadline))
+  if not sock then return nil, err, "connect" end
+  held.sock = sock
+  if proxy and url.scheme == "https" then
+    local ok
+    ok, err = tunnel(sock, url, proxy, options, deadline_of(timeouts.connect, deadline))
+    if not ok then return nil, err, "proxy" end
+  end
+  if url.scheme == "https" then
+    sock:settimeout()
+    sock, err = options.context:connect(sock, url.host, remaining(timeouts.tls, deadline))
+    if not sock then return nil, err, "tls" end
+  end
+  held.sock = nil
+  return wrap(sock, options.limits)
+end
+
+return M

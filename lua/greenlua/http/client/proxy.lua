@@ -1,0 +1,74 @@
+--- Which proxy a request goes through: what the program says, or the environment.
+-- For greenlua's own modules.
+--
+-- @module greenlua.http.client.proxy
+
+local base64 = require "greenlua.http.client.base64"
+local urls = require "greenlua.http.client.url"
+
+local M = {}
+
+-- HTTP_PROXY is not asked: in a CGI program a client sets it, by a field "Proxy".
+local variables = {
+  http = { "http_proxy", "all_proxy", "ALL_PROXY" },
+  https = { "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY" },
+}
+
+local function ask(names)
+  for _, name in ipairs(names) do
+    local value = os.getenv(name)
+    if value and value ~= "" then return value end
+  end
+end
+
+local function excepts(entry, url)
+  if entry == "*" then return true end
+  local host, port = entry:match "^(.-):(%d+)$"
+  if entry:find "^%[" then
+    host, port = entry:match "^%[(.-)%]:?(%d*)$"
+  elseif not host or entry:find ":.*:" then
+    host, port = entry, nil
+  end
+  if not host then return false end
+  if port and port ~= "" and tonumber(port) ~= url.port then return false end
+  host = host:lower():gsub("^%*?%.", "")
+  return url.host == host or url.host:sub(-#host - 1) == "." .. host
+end
+
+--- Is the host one that is asked directly?
+-- @tparam string list `"localhost,.example.org,10.0.0.1:8080"`; `"*"` is all
+-- @tparam table url
+-- @treturn boolean
+function M.excepted(list, url)
+  for entry in list:gmatch "[^%s,]+" do
+    if excepts(entry, url) then return true end
+  end
+  return false
+end
+
+local function parse(text)
+  if not text:find "://" then text = "http://" .. text end
+  local proxy, problem = urls.parse(text)
+  if not proxy then return nil, ("bad proxy: %s"):format(problem) end
+  if proxy.scheme ~= "http" or proxy.unix then
+    return nil, ("bad proxy: only http://… is spoken to proxies, not %s://"):format(proxy.scheme)
+  end
+  if proxy.user then proxy.authorization = base64.basic(proxy.user, proxy.password) end
+  return proxy
+end
+
+--- The proxy for a URL.
+-- @tparam table url
+-- @tparam[opt] string|boolean option a URL; false: none; nil: as the environment says
+-- @treturn[1] ?table as `url.parse` has it, and `authorization`; nil: none
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong with it
+function M.find(url, option)
+  if option == false or url.unix then return nil end
+  if type(option) == "string" then return parse(option) end
+  local text = ask(variables[url.scheme])
+  if not text or M.excepted(ask { "no_proxy", "NO_PROXY" } or "", url) then return nil end
+  return parse(text)
+end
+
+return M

@@ -1,0 +1,383 @@
+/* greenlua.h: limits of memory and time. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "embed.h"
+
+/* ThreadSanitizer holds signals back until the program calls something. */
+#ifdef __SANITIZE_THREAD__
+#define SPIN " do local _ = {} end "
+#else
+#define SPIN " do end "
+#endif
+#define FOREVER "while true" SPIN
+
+enum { MS = 1000 * 1000, MB = 1024 * 1024 };
+
+static char report[4000];
+
+static void on_error(green_hub *hub, const char *text, void *ud) {
+  (void)hub, (void)ud;
+  size_t n = strlen(report);
+  snprintf(report + n, sizeof report - n, "%s", text);
+}
+
+static green_config quiet(void) {
+  green_config c = green_defaults();
+  c.on_error = on_error;
+  report[0] = 0;
+  return c;
+}
+
+static green_hub *sliced(int64_t slice, int64_t budget) {
+  green_config c = quiet();
+  c.time_slice = slice;
+  c.cpu_budget = budget;
+  return embed_open(c);
+}
+
+static uint64_t preempted(green_hub *hub) {
+  green_stats s = {.size = sizeof s};
+  CHECK(green_count(hub, &s) == GREEN_OK);
+  return s.preempted;
+}
+
+/* --- memory --------------------------------------------------------------- */
+
+/* What a script does to have it all. */
+static const char *const greedy[] = {
+    "local t = {} while true do t[#t + 1] = {} end",
+    "local s = 'x' while true do s = s .. s end",
+    "local s = string.rep('x', 1 << 40)",
+    "local t = table.move({1}, 1, 1, 1) for i = 1, math.huge do t[i] = i end",
+    "local function f() return 1 + f() end f()",
+    "local t = {} for i = 1, math.huge do t[i] = coroutine.create(print) end",
+    "local t = {} while true do t[#t + 1] = function() return t end end",
+    "local t = {} while true do local ok = pcall(function()"
+    "  while true do t[#t + 1] = ('x'):rep(1000) .. #t end end)"
+    "  if not ok then error 'gave up' end end",
+    "string.format('%099d', 1):rep(1 << 30)",
+    "table.concat(setmetatable({}, {__len = function() return 1 << 30 end,"
+    "  __index = function() return ('x'):rep(10000) end}))",
+};
+
+/* A reference that the test holds ends the report on stderr as well. */
+static void lets_who_asks_for_too_much_die_alone(void) {
+  for (size_t i = 0; i < sizeof greedy / sizeof *greedy; i++) {
+    green_config c = quiet();
+    c.memory = 8 * MB;
+    green_hub *hub = embed_open(c);
+    embed_go(hub, "n = 0; local green = require 'greenlua'"
+                  " for i = 1, 20 do green.sleep(0) n = n + 1 end"
+                  " green.killall({}) over = true");
+    green_greenlet *g = embed_spawn(hub, greedy[i], 0, NULL);
+    for (int turn = 0; turn < 100; turn++) green_step(hub, MS);
+    CHECK(embed_status(g) == GREEN_ELUA);
+    CHECK_TEXT(embed_get(hub, "over"), "true");
+    green_release(g);
+    CHECK(embed_do(hub, "collectgarbage() t = ('x'):rep(1 << 20) t = nil"));
+    green_stats s = {.size = sizeof s};
+    CHECK(green_count(hub, &s) == GREEN_OK);
+    CHECK(s.lua_peak <= 8 * MB + 64 * 1024 && s.lua_peak >= s.lua_bytes);
+    green_free(hub);
+  }
+}
+
+static void changes_the_limit_of_memory(void) {
+  green_hub *hub = embed_open(quiet());
+  CHECK(embed_do(hub, "big = ('x'):rep(4 << 20)"));
+  CHECK(green_limit_memory(hub, 2 * MB) == GREEN_OK);
+  CHECK(!embed_do(hub, "other = ('y'):rep(1 << 19)"));
+  CHECK_TEXT(lua_tostring(green_lua(hub), -1), "not enough memory");
+  lua_settop(green_lua(hub), 0);
+  lua_pushnil(green_lua(hub));
+  lua_setglobal(green_lua(hub), "big");
+  CHECK(embed_do(hub, "other = ('y'):rep(1 << 19)"));
+  CHECK(green_limit_memory(hub, 0) == GREEN_OK);
+  CHECK(embed_do(hub, "big = ('x'):rep(4 << 20)"));
+  green_close(hub);
+  CHECK(green_limit_memory(hub, MB) == GREEN_ECLOSED);
+  green_free(hub);
+  CHECK(green_limit_memory(NULL, MB) == GREEN_EINVAL);
+}
+
+static void limits_the_memory_of_a_state_of_the_hosts(void) {
+  lua_State *L = luaL_newstate();
+  green_config c = quiet();
+  void *ud, *ud_after;
+  lua_Alloc f = lua_getallocf(L, &ud);
+  c.L = L;
+  c.memory = 4 * MB;
+  green_hub *hub = embed_open(c);
+  CHECK(!embed_do(hub, "x = ('x'):rep(8 << 20)"));
+  lua_settop(L, 0);
+  green_close(hub);
+  CHECK(lua_getallocf(L, &ud_after) == f && ud_after == ud);
+  CHECK(!luaL_dostring(L, "x = ('x'):rep(8 << 20)"));
+  green_free(hub);
+  lua_close(L);
+}
+
+static void does_not_open_where_memory_is_too_small(void) {
+  green_config c = quiet();
+  for (size_t limit = 20000; limit < 400000; limit += 20000) {
+    int code = 0;
+    c.memory = limit;
+    green_hub *hub = green_open(&c, &code);
+    CHECK(hub ? code == GREEN_OK : code == GREEN_ENOMEM);
+    green_free(hub);
+  }
+}
+
+/* --- slices --------------------------------------------------------------- */
+
+/* Where a script may spend its time. */
+static const char *const busy[] = {
+    FOREVER,
+    "while true do pcall(function() " FOREVER " end) end",
+    "local function f() " FOREVER " end coroutine.wrap(f)()",
+    "local function f() " FOREVER " end"
+    " coroutine.wrap(function() coroutine.wrap(f)() end)()",
+    "local co = coroutine.create(function() " FOREVER " end)"
+    " while true do coroutine.resume(co) end",
+    "table.sort({1, 2, 3}, function() " FOREVER " end)",
+    "return ('x'):gsub('x', function() " FOREVER " end)",
+    "local t = setmetatable({}, {__lt = function() " FOREVER " end})"
+    " return t < t",
+    "local t <close> = setmetatable({}, {__close = function() " FOREVER
+    " end})",
+    "local co = coroutine.create(function()"
+    " local t <close> = setmetatable({}, {__close = function() " FOREVER
+    " end}) coroutine.yield() end)"
+    " coroutine.resume(co) coroutine.close(co)",
+    "xpcall(error, function() " FOREVER " end)",
+    "local t = setmetatable({}, {__index = function() " FOREVER " end})"
+    " return t.x",
+    "require('greenlua').within(1000, function() " FOREVER " end)",
+    "for i = 1, math.huge" SPIN,
+    "::top:: local _ = {} goto top",
+    "return load(function() " FOREVER " end)",
+    "return tostring(setmetatable({}, {__tostring = function() " FOREVER
+    " end}))",
+    "local f = coroutine.wrap(function() local t <close> = setmetatable({},"
+    " {__close = function() " FOREVER " end}) error 'x' end) f()",
+};
+
+static void lets_others_run_beside_a_busy_one(void) {
+  for (size_t i = 0; i < sizeof busy / sizeof *busy; i++) {
+    green_hub *hub = sliced(2 * MS, 0);
+    green_release(embed_spawn(hub, busy[i], 0, NULL));
+    green_greenlet *g = embed_spawn(
+        hub,
+        "local green = require 'greenlua' for _ = 1, 3 do green.sleep(0) end",
+        0, NULL);
+    while (embed_state(g) != GREEN_DEAD) CHECK(green_step(hub, MS) >= 0);
+    CHECK(embed_status(g) == GREEN_OK);
+    CHECK(preempted(hub) >= 2);
+    green_release(g);
+    green_free(hub); /* it is closed wherever it stands */
+  }
+}
+
+static void goes_on_where_it_was_made_to_give_way(void) {
+  green_hub *hub = sliced(MS, 0);
+  green_greenlet *g[4];
+  for (int i = 0; i < 4; i++)
+    g[i] = embed_spawn(hub,
+                       "local t = {} for i = 1, 300 do"
+                       "  for j = 1, 1000 do t[i] = (t[i] or 0) + j end end"
+                       " local s = 0 for _, v in ipairs(t) do s = s + v end"
+                       " assert(s == 300 * 500500) sum = (sum or 0) + s",
+                       0, NULL);
+  CHECK(green_run(hub) == GREEN_OK);
+  for (int i = 0; i < 4; i++) {
+    CHECK(embed_status(g[i]) == GREEN_OK);
+    green_release(g[i]);
+  }
+  CHECK_TEXT(embed_get(hub, "sum"), "600600000");
+  green_free(hub);
+}
+
+static void does_not_disturb_who_is_quick(void) {
+  green_hub *hub = sliced(50 * MS, 0);
+  embed_go(hub, "local green = require 'greenlua'"
+                " for i = 1, 10000 do green.sleep(0) end done = true");
+  CHECK(green_run(hub) == GREEN_OK);
+  CHECK_TEXT(embed_get(hub, "done"), "true");
+  CHECK(preempted(hub) == 0);
+  green_free(hub);
+}
+
+static void closes_a_busy_one(void) {
+  green_hub *hub = sliced(MS, 0);
+  green_greenlet *g = embed_spawn(hub, FOREVER, 0, NULL);
+  while (!preempted(hub)) CHECK(green_step(hub, MS) >= 0);
+  CHECK(green_end(g) == GREEN_OK);
+  CHECK(green_run(hub) == GREEN_OK);
+  CHECK(embed_status(g) == GREEN_EKILLED);
+  green_release(g);
+  green_free(hub);
+}
+
+static void limits_one_greenlet_and_what_it_starts(void) {
+  green_hub *hub = embed_open(quiet());
+  green_options o = {.size = sizeof o, .time_slice = MS};
+  green_greenlet *g = embed_spawn(
+      hub, "require('greenlua').spawn(function() " FOREVER "end) " FOREVER, 0,
+      &o);
+  embed_go(hub, "local green = require 'greenlua'"
+                " for i = 1, 5 do green.sleep(0) end over = true");
+  while (strcmp(embed_get(hub, "over"), "true")) green_step(hub, MS);
+  CHECK(preempted(hub) >= 4);
+  green_release(g);
+  green_free(hub);
+}
+
+static void ends_what_the_hub_calls_and_does_not_return(void) {
+  green_hub *hub = sliced(MS, 0);
+  embed_go(hub, "local green = require 'greenlua'"
+                " green.spawn(green.sleep, 0):rawlink(function() " FOREVER
+                "end) green.sleep(0) green.sleep(0) over = true");
+  CHECK(green_run(hub) == GREEN_OK);
+  CHECK_TEXT(embed_get(hub, "over"), "true");
+  CHECK(strstr(report, "a function that the hub calls takes too long"));
+  green_free(hub);
+}
+
+static void closes_a_hub_whose_close_variables_do_not_end(void) {
+  green_hub *hub = sliced(MS, 0);
+  embed_go(hub,
+           "local function hold() local t <close> = setmetatable({},"
+           " {__close = function() closed = true " FOREVER " end})"
+           " require('greenlua').sleep(1000) end"
+           " local a <close> = setmetatable({}, {__close = function() " FOREVER
+           " end}) coroutine.wrap(hold)()");
+  CHECK(green_step(hub, MS) == GREEN_OK);
+  green_free(hub);
+}
+
+/* --- budgets -------------------------------------------------------------- */
+
+static void ends_who_is_out_of_time_whatever_it_catches(void) {
+  static const char *const stubborn[] = {
+      "while true do xpcall(function() " FOREVER " end, function() " FOREVER
+      " end) end",
+      "local function again() local t <close> = setmetatable({},"
+      " {__close = again}) " FOREVER " end again()",
+      "while true do local co = coroutine.create(function() " FOREVER
+      " end) coroutine.resume(co) end",
+      "while true do local g = require('greenlua').spawn(function() " FOREVER
+      " end) pcall(g.get, g) end",
+      "local green = require 'greenlua'"
+      " local function bomb() green.spawn(bomb) green.spawn(bomb) end bomb()",
+      "while true do require('greenlua').sleep(0) end",
+  };
+  for (size_t i = 0; i < sizeof stubborn / sizeof *stubborn; i++) {
+    green_hub *hub = embed_open(quiet());
+    green_options o = {.size = sizeof o, .cpu_budget = 5 * MS};
+    CHECK(green_limit_memory(hub, 64 * MB) == GREEN_OK);
+    CHECK(green_limit_time(hub, MS, 0) == GREEN_OK);
+    green_greenlet *g = embed_spawn(hub, stubborn[i], 0, &o);
+    embed_go(hub, "local green = require 'greenlua'"
+                  " for i = 1, 3 do green.sleep(0) end over = true");
+    CHECK(green_run(hub) == GREEN_OK);
+    CHECK_TEXT(embed_get(hub, "over"), "true");
+    green_info info = {.size = sizeof info};
+    CHECK(green_inspect(g, &info) == GREEN_OK && info.state == GREEN_DEAD);
+    CHECK(info.cpu_used >= 5 * MS);
+    green_release(g);
+    green_free(hub);
+  }
+}
+
+static void says_that_the_budget_is_used_up(void) {
+  green_hub *hub = embed_open(quiet());
+  green_options o = {.size = sizeof o, .cpu_budget = MS};
+  green_greenlet *g = embed_spawn(hub, FOREVER, 0, &o);
+  CHECK(green_run(hub) == GREEN_OK);
+  CHECK(embed_status(g) == GREEN_ELUA);
+  CHECK(strstr(report, "the budget of CPU time is used up"));
+  green_release(g);
+  green_free(hub);
+}
+
+static void has_a_budget_for_all(void) {
+  green_hub *hub = sliced(0, 5 * MS);
+  embed_go(hub, FOREVER);
+  embed_go(hub, "while true do require('greenlua').sleep(0) end");
+  CHECK(green_run(hub) == GREEN_OK);
+  CHECK(green_limit_time(hub, 0, 0) == GREEN_OK);
+  embed_go(hub, "fine = true");
+  CHECK(green_run(hub) == GREEN_OK);
+  CHECK_TEXT(embed_get(hub, "fine"), "true");
+  green_free(hub);
+}
+
+/* --- the signal ----------------------------------------------------------- */
+
+static void handler(int sig) {
+  (void)sig;
+}
+
+static void leaves_a_handler_of_the_programs_alone(void) {
+  struct sigaction before, after;
+  int code = 0;
+  signal(SIGRTMIN + 3, handler);
+  green_config c = quiet();
+  c.time_slice = MS;
+  c.time_signal = SIGRTMIN + 3;
+  CHECK(!green_open(&c, &code) && code == GREEN_ELUA);
+  green_hub *hub = embed_open(quiet());
+  CHECK(green_limit_time(hub, -1, 0) == GREEN_EINVAL);
+  green_free(hub);
+  signal(SIGRTMIN + 3, SIG_DFL);
+  sigaction(SIGRTMIN + 3, NULL, &before);
+  hub = embed_open(c);
+  embed_go(hub, "for i = 1, 2e6" SPIN);
+  CHECK(green_run(hub) == GREEN_OK);
+  green_free(hub);
+  sigaction(SIGRTMIN + 3, NULL, &after);
+  CHECK(before.sa_handler == SIG_DFL && after.sa_handler == SIG_DFL);
+}
+
+static void *run_one(void *arg) {
+  green_hub *hub = sliced(MS, 0);
+  (void)arg;
+  embed_go(hub, "local green = require 'greenlua'"
+                " local busy = green.spawn(function() " FOREVER "end)"
+                " for i = 1, 5 do green.sleep(0) end busy:close()");
+  CHECK(green_run(hub) == GREEN_OK);
+  CHECK(preempted(hub) >= 4);
+  green_free(hub);
+  return NULL;
+}
+
+static void limits_hubs_of_several_threads(void) {
+  pthread_t threads[3];
+  for (int i = 0; i < 3; i++)
+    CHECK(!pthread_create(&threads[i], NULL, run_one, NULL));
+  for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+}
+
+int main(void) {
+  lets_who_asks_for_too_much_die_alone();
+  changes_the_limit_of_memory();
+  limits_the_memory_of_a_state_of_the_hosts();
+  does_not_open_where_memory_is_too_small();
+  lets_others_run_beside_a_busy_one();
+  goes_on_where_it_was_made_to_give_way();
+  does_not_disturb_who_is_quick();
+  closes_a_busy_one();
+  limits_one_greenlet_and_what_it_starts();
+  ends_what_the_hub_calls_and_does_not_return();
+  closes_a_hub_whose_close_variables_do_not_end();
+  ends_who_is_out_of_time_whatever_it_catches();
+  says_that_the_budget_is_used_up();
+  has_a_budget_for_all();
+  leaves_a_handler_of_the_programs_alone();
+  limits_hubs_of_several_threads();
+}
