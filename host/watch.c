@@ -64,6 +64,7 @@ void gr_watch_verify(gr_hub *hub) {
     gr_list_append(&hub->watches, &w->node);
     /* The loop's own would be a circle, at which libev aborts as well. */
     int fd = w->watcher.fd;
-    if (fd == hub->loop_fd || fcntl(fd, F_GETFD) < 0) tell_closed(w);
+    bool circle = fd == hub->loop_fd || fd == hub->poll_fd;
+    if (circle || fcntl(fd, F_GETFD) < 0) tell_closed(w);
   }
 }
