@@ -18,7 +18,7 @@
 
 enum { MS = 1000 * 1000, MB = 1024 * 1024 };
 
-static char report[4000];
+static _Thread_local char report[4000];
 
 static void on_error(green_hub *hub, const char *text, void *ud) {
   (void)hub, (void)ud;
