@@ -49,8 +49,9 @@ add_custom_target(greenlua_archive ALL DEPENDS ${archive})
 
 # --- for the build systems of others -----------------------------------------
 
-# OpenSSL is loaded when it is first used, where bindings/openssl.c knows how.
-set(PRIVATE_PACKAGES libcares)
+# wslay is loaded when it is first used, OpenSSL too where bindings/openssl.c
+# knows how.
+set(PRIVATE_PACKAGES libcares zlib)
 if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|aarch64|AMD64|arm64)$")
   list(APPEND PRIVATE_PACKAGES openssl)
 endif()
@@ -95,6 +96,6 @@ set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
   "${PROJECT_DESCRIPTION}
  The command greenlua, a module for lua5.4, and the library libgreenlua.")
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libssl3, ca-certificates")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libssl3, libwslay1, ca-certificates")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "liblua5.4-dev, libev-dev, libc-ares-dev")
 include(CPack)

@@ -145,7 +145,9 @@ GREEN_API int green_preload(lua_State *L);
  * knows modules of greenlua only.  What you add to the globals is yours to
  * judge.  Together with limits of memory and time (see below) a script can take
  * no more than you give it, but for a C function that takes long: a pattern
- * with many repetitions on a long string is the one that Lua has. */
+ * with many repetitions on a long string is the one that Lua has; and but for
+ * finalizers that HTTP's objects have, where sockets are granted: a script can
+ * put its own in their place. */
 GREEN_API int green_opensandbox(lua_State *L);
 
 /* green_config.grants.  Sockets include UNIX ones, and files: of keys and

@@ -38,7 +38,7 @@ local modules = { "actor", "event", "local", "lock", "pool", "queue", "superviso
   "wait" }
 
 local granted_modules = {
-  sockets = { "dns", "http", "select", "server", "socket", "ssl" },
+  sockets = { "dns", "http", "select", "server", "socket", "ssl", "websocket" },
   signals = { "signal" },
 }
 local granted_functions = {
@@ -63,6 +63,7 @@ local function copy_all(from)
   return to
 end
 
+local getinfo = debug.getinfo
 local type, error, rawget, getmetatable, setmetatable, load, select =
   type, error, rawget, getmetatable, setmetatable, load, select
 
@@ -154,8 +155,8 @@ end
 -- @tparam[opt] table grants what the script may use besides:
 --
 -- * `files`: `io` without `popen`, `os.remove`, `os.getenv` …
--- * `sockets`: `greenlua.socket`, `.dns`, `.http`, `.ssl`, `.server`, `.select`;
---   they include UNIX sockets, and files: of keys and certificates, and those
+-- * `sockets`: `greenlua.socket`, `.dns`, `.http`, `.websocket`, `.ssl`,
+--   `.server`, `.select`; they include UNIX sockets, and files: of keys and certificates, and those
 --   that an HTTP server shows
 -- * `processes`: `os.execute`, `io.popen`
 -- * `signals`: `greenlua.signal`
@@ -184,13 +185,21 @@ function M.environment(grants)
   return env
 end
 
--- For a state that is a sandbox as a whole: greenlua's own modules are bound to
--- what is safe, too, before there is a script.
+-- A script's chunks cannot have such a name.
+local function is_ours(f)
+  local info = type(f) == "function" and getinfo(f, "S")
+  return info and info.what ~= "C" and info.source:find "^@greenlua"
+end
+
+-- For a state that is a sandbox as a whole: greenlua's own modules, which make
+-- objects of classes that a script may have changed, give no finalizers to them
+-- but their own.
 function M._seal(grants)
   local env = M.environment(grants)
   local set = setmetatable
   function _G.setmetatable(value, mt)
-    if type(mt) == "table" and rawget(mt, "__gc") ~= nil then
+    local gc = type(mt) == "table" and rawget(mt, "__gc")
+    if gc and not is_ours(gc) then
       error("a sandbox has no finalizers (__gc)", 2)
     end
     return set(value, mt)

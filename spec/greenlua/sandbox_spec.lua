@@ -40,9 +40,10 @@ describe("greenlua.sandbox", function()
   end)
 
   it("has no modules that reach out of it", function()
-    for _, name in ipairs { "greenlua.socket", "greenlua.dns", "greenlua.ssl", "greenlua.http",
-      "greenlua.server", "greenlua.select", "greenlua.signal", "greenlua.monkey", "greenlua.core", "greenlua.sandbox",
-      "greenlua.object", "greenlua.util", "greenlua.reload", "io", "package", "lfs", "socket" } do
+    for _, name in ipairs { "greenlua.socket", "greenlua.dns", "greenlua.ssl",
+      "greenlua.http", "greenlua.server", "greenlua.select", "greenlua.signal",
+      "greenlua.monkey", "greenlua.core", "greenlua.sandbox", "greenlua.object",
+      "greenlua.util", "greenlua.reload", "io", "package", "lfs", "socket" } do
       local env = sandbox.environment()
       assert.error_matches(function() run(env, "require(...)", name) end,
         "module '" .. name .. "' is not there in this sandbox", 1, true)

@@ -18,7 +18,7 @@
 
 enum { MS = 1000 * 1000, MB = 1024 * 1024 };
 
-static char report[4000];
+static _Thread_local char report[4000];
 
 static void on_error(green_hub *hub, const char *text, void *ud) {
   (void)hub, (void)ud;
@@ -386,7 +386,8 @@ static void gives_a_sandbox_what_is_granted(void) {
   CHECK(embed_do(hub, "assert(_G == require '_G')"));
   green_free(hub);
   hub = sandbox(GREEN_GRANT_SOCKETS);
-  CHECK(embed_do(hub, "require('greenlua.socket') assert(not io)"));
+  CHECK(embed_do(hub, "require('greenlua.socket') require('greenlua.http')"
+                      " assert(require('greenlua').websocket and not io)"));
   green_free(hub);
   hub = sandbox(GREEN_GRANT_FILES | GREEN_GRANT_PROCESSES);
   CHECK(embed_do(hub, "assert(io.open and io.popen and os.execute)"
