@@ -151,6 +151,8 @@ int grh_drain(grh_conn *c) {
   const char *data;
   size_t n;
   int got;
+  /* Whoever sent it was interrupted, or is left alone with it. */
+  if (c->rest.bytes && !c->taken) c->cut = true;
   if (c->cut) cut(c);
   if (c->cut || c->gone || c->taken) return GRH_S_CLOSE;
   if (c->body.state == GRH_B_DONE) return GRH_S_OVER;

@@ -17,6 +17,11 @@ local routes = {
     for i = 1, 20 do res:set_header("X-" .. i, ("v"):rep(40)) end -- more than has room
     return req:read "a"
   end,
+  ["/trailers"] = function(req, res)
+    local body = req:read "a"
+    res.reason = "Read " .. #body
+    return body .. tostring(req.trailers["x"])
+  end,
   ["/long"] = function() return long end, -- more than the kernel takes
   ["/write"] = function(_, res)
     res:write "one"
@@ -46,6 +51,8 @@ local server = native.server {
 local requests = {}
 for _, text in ipairs {
   "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+  "POST /trailers HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+    .. "3\r\nabc\r\n0\r\nX: y\r\nZ: a\r\n\r\n",
   "GET /long HTTP/1.1\r\nHost: x\r\n\r\n",
   "GET /write HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n",
   "GET /list HTTP/1.1\r\nHost: x\r\n\r\n", "GET /file HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -87,6 +87,23 @@ describe("greenlua.http.forms", function()
     assert.is_nil(lfs.attributes(path))
   end)
 
+  it("reads a part that ends with its head, and an empty one, however they are cut", function()
+    local body = '--XyY\r\nContent-Disposition: form-data; name="a"\r\n\r\n--XyY\r\n'
+      .. 'Content-Disposition: form-data; name="b"\r\n\r\n\r\n--XyY--\r\n'
+    for size = 1, 30 do
+      local conn <close> = web.connect(server)
+      conn:send(("POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n"
+        .. "Transfer-Encoding: chunked\r\n\r\n"):format(kind))
+      for at = 1, #body, size do
+        local piece = body:sub(at, at + size - 1)
+        conn:send(("%x\r\n%s\r\n"):format(#piece, piece))
+      end
+      conn:send "0\r\n\r\n"
+      assert.equal(200, web.read(conn).status)
+      assert.same({ a = "", b = "" }, seen.fields)
+    end
+  end)
+
   it("reads what comes byte by byte", function()
     local body = multipart(field("a", "x\r\n--XyY"), field("b", "\r\n"))
     local conn <close> = web.connect(server)

@@ -83,6 +83,7 @@ local refused = {
     ["CONNECT to a path"] = "CONNECT /a HTTP/1.1\r\nHost: x\r\n\r\n",
     ["CONNECT without a port"] = "CONNECT x HTTP/1.1\r\nHost: x\r\n\r\n",
     ["CONNECT with a user"] = "CONNECT a@x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    ["HTTP/2's preface"] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ["a Host with a space"] = "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
     -- request lines
     ["no target"] = "GET HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -103,7 +104,6 @@ local refused = {
     ["no version"] = "GET /\r\nHost: x\r\n\r\n",
     ["HTTP/2.0 in a request"] = "GET / HTTP/2.0\r\nHost: x\r\n\r\n",
     ["HTTP/0.9 with fields"] = "GET / HTTP/0.9\r\nHost: x\r\n\r\n",
-    ["HTTP/2's preface"] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ["a version of the future"] = "GET / HTTP/1.2\r\nHost: x\r\n\r\n",
   },
   [414] = { ["a request line that is too long"] = "GET /" .. ("a"):rep(9000) .. " HTTP/1.1\r\n" },

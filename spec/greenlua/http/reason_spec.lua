@@ -150,13 +150,15 @@ describe("the head of a response", function()
     assert.same({ nil, "the request has a body" }, seen)
     local other = web.server(function() return "here" end)
     finally(function() other:stop(0) end)
-    local reply = web.raw(other, "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n" .. web.request("GET", "/"))
+    local reply = web.raw(other, "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"
+      .. web.request("GET", "/"))
     assert.matches("Connection: close\r\n", reply)
     assert.is_nil(reply:find("HTTP/1.1", 2, true))
   end)
 
   it("is told of where the log of a refusal fails", function()
-    local failing = web.server(function() return "ok" end, { log = function() error "disk full" end })
+    local failing = web.server(function() return "ok" end,
+      { log = function() error "disk full" end })
     finally(function() failing:stop(0) end)
     assert.matches("^HTTP/1.1 400 ", (web.raw(failing, "GET / HTTP/1.1\r\n\r\n")))
     assert.equal(1, #failing.failures)

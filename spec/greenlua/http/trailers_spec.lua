@@ -52,7 +52,8 @@ describe("the trailer of a request", function()
   it("is not the next request's", function()
     local conn <close> = web.connect(server)
     local sums = {}
-    for i, bytes in ipairs { post "X-Sum: 1\r\n", post "", post("X-Sum: 2\r\n", "/leave"), post "" } do
+    for i, bytes in ipairs { post "X-Sum: 1\r\n", post "", post("X-Sum: 2\r\n", "/leave"),
+      post "" } do
       conn:send(bytes)
       web.read(conn)
       sums[i] = seen.sum or "none"
@@ -87,7 +88,8 @@ describe("the trailer of a request", function()
   end)
 
   it("is refused if it is none", function()
-    for _, trailer in ipairs { " A: b\r\n", "A: b\r\n c\r\n", "A\0: b\r\n", "A: \0\r\n", "A(: b\r\n",
+    for _, trailer in ipairs { " A: b\r\n", "A: b\r\n c\r\n", "A\0: b\r\n", "A: \0\r\n", 
+      "A(: b\r\n",
       "A: b\1\r\n", "A: \127\r\n", ": b\r\n", "A: b\rC: d\r\n", "A: b\nC: d\r\n", "A\t: b\r\n" } do
       assert.matches("^HTTP/1.1 200 ", (web.raw(server, post(trailer))))
       assert.equal("bad chunk", seen.err)

@@ -52,7 +52,7 @@ end
 local MOST = 16 -- ranges: more are no sensible request
 
 local function read_range(text, size)
-  local first, last = text:match "^%s*(%d*)%s*-%s*(%d*)%s*$"
+  local first, last = text:match("%S.*"):match "^(%d*)%s*-%s*(%d*)%s*$"
   if not first or (first == "" and last == "") or #first > 18 or #last > 18 then return nil end
   first, last = math.tointeger(tonumber(first)), math.tointeger(tonumber(last))
   if first and last and first > last then return nil end
