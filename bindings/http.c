@@ -50,6 +50,11 @@ static void configure(lua_State *L, grh_server *s) {
   s->body = seconds(L, "body_timeout");
   s->write = seconds(L, "write_timeout");
   s->linger = 2;
+  s->grace = seconds(L, "body_grace");
+  s->body_time = seconds(L, "max_body_time");
+  lua_getfield(L, 1, "body_rate");
+  s->body_rate = lua_tonumber(L, -1);
+  lua_pop(L, 1);
   s->limits.line = (uint32_t)count(L, "max_line", 1 << 20);
   s->limits.head = (uint32_t)count(L, "max_head", 1 << 20);
   s->limits.fields = (uint32_t)count(L, "max_headers", GRH_FIELDS);

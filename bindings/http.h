@@ -81,6 +81,9 @@ int grh_parse_head(grh_parser *p, llhttp_type_t type, const char *data,
 /* May it be a field's name? */
 bool grh_is_token(const char *s, size_t n);
 
+/* May it be a field's value? */
+bool grh_is_value(const char *s, size_t n);
+
 /* Are two names the same, but for case? */
 bool grh_same(const char *a, size_t na, const char *b, size_t nb);
 
@@ -108,6 +111,8 @@ typedef struct grh_server {
   const void *magic;
   grh_http *http;
   double idle, header, body, write, linger; /* seconds; INFINITY */
+  double grace, body_time;                  /* … of waiting for a body */
+  double body_rate; /* bytes a second, after the grace; 0 */
   grh_limits limits;
   uint64_t body_max, drain_max;
   bool stopping, gzip, logs;
@@ -132,7 +137,7 @@ enum {
   GRH_V_TRACE,   /* of the last error */
   GRH_V_CONTEXT, /* what a turn starts with */
   GRH_V_ADDRESS, /* of the client, if the server has it */
-  GRH_V_GUEST, /* function(how) of whoever has taken it over: see res:_guest */
+  GRH_V_GUEST,   /* function(how), for the handler's end: see res:_guest */
   GRH_V_CONN_END = GRH_V_GUEST
 };
 
@@ -151,6 +156,8 @@ typedef struct grh_body {
   uint16_t failed; /* the status that tells why it cannot be read further */
   uint64_t left;   /* of the chunk, or of all */
   uint64_t seen;   /* bytes of the body */
+  double waited;   /* seconds, for all of it until now */
+  double since;    /* when the present wait began; 0: there is none */
   uint64_t max;
   /* Told of each line of the trailer; NULL: nobody is.  false: no memory. */
   bool (*on_trailer)(grh_conn *c, const char *line, size_t n);
@@ -186,7 +193,9 @@ struct grh_conn {
   double limit; /* when the head must be, or a body is waited for no more */
   grh_body body;
   grh_rest rest;
-  char *spill; /* of the response's fields that are too many for it */
+  char *spill;   /* of the response's fields that are too many for it */
+  char *trailer; /* of the request: lines, each with its CRLF */
+  size_t trailer_len;
   struct grh_gzip *gzip;
 };
 
@@ -268,6 +277,16 @@ void grh_body_take(grh_conn *c, size_t n);
 
 extern const luaL_Reg grh_body_methods[];
 
+/* Is a trailer's next line, of `n` bytes, more than is taken of one? */
+bool grh_trailer_is_full(const grh_conn *c, size_t n);
+
+/* grh_body.on_trailer of a server: the request's trailer. */
+bool grh_keep_trailer(grh_conn *c, const char *line, size_t n);
+
+void grh_drop_trailer(grh_conn *c);
+
+extern const luaL_Reg grh_trailer_methods[]; /* http_trailer.c */
+
 /* --- output (http_output.c) --------------------------------------------- */
 
 /* Write prefix, body and suffix as one.  0: done; -EAGAIN: the rest is in
@@ -298,17 +317,19 @@ struct grh_response {
   grh_conn *c;
   uint16_t status;
   uint8_t state;
-  bool typed : 1;   /* there is a Content-Type */
-  bool dated : 1;   /* … a Date */
-  bool encoded : 1; /* … a Content-Encoding */
-  bool tagged : 1;  /* … an ETag */
-  bool varies : 1;  /* … a Vary */
-  bool sized : 1;   /* … a Content-Length: `length` */
+  bool typed : 1;     /* there is a Content-Type */
+  bool dated : 1;     /* … a Date */
+  bool encoded : 1;   /* … a Content-Encoding */
+  bool tagged : 1;    /* … an ETag */
+  bool varies : 1;    /* … a Vary */
+  bool vary_told : 1; /* … and it has Accept-Encoding */
+  bool sized : 1;     /* … a Content-Length: `length` */
   bool upgrades : 1;
   bool chunked : 1;
   bool bodiless : 1;     /* nothing of the body is sent */
   bool plain : 1;        /* never compressed */
   uint64_t length, sent; /* of the body */
+  const char *reason;    /* the program's, kept by its fields; NULL: ours */
   uint32_t used, room;   /* of lines */
   char *lines;           /* "Name: value\r\n" … */
   char inline_[GRH_INLINE];
@@ -321,6 +342,13 @@ grh_response *grh_check_response(lua_State *L, int arg);
 
 /* As that, and its turn lasts; raises if not. */
 grh_response *grh_check_live(lua_State *L, int arg);
+
+/* The one at 1, to send with: nobody else does, and nothing hangs half-written.
+ * Raises. */
+grh_response *grh_check_sending(lua_State *L);
+
+/* Will nothing of the body be sent, whatever it is? */
+void grh_settle_body(grh_response *r);
 
 /* Add a field without any check; false: out of memory. */
 bool grh_add_line(grh_response *r, const char *name, size_t nn,
@@ -365,8 +393,7 @@ void grh_open_file(lua_State *L, grh_http *h);
  * knows)?  Then its fields say so from now on. */
 bool grh_gzips(grh_response *r, size_t size);
 
-/* The method gzips(res, size): would it be? */
-int grh_would_gzip(lua_State *L);
+extern const luaL_Reg grh_gzip_methods[];
 
 /* Push what becomes of the next bytes of a body; `last`: of the last ones.
  * Raises for want of memory. */
@@ -407,6 +434,7 @@ enum {
   GRH_S_OVER,   /* the turn is over */
   GRH_S_REFUSE, /* the request cannot be understood */
   GRH_S_REFUSED,
+  GRH_S_TOLD,   /* of an error of the log */
   GRH_S_LINGER, /* let the other side read what we sent last */
   GRH_S_AWAIT_LINGER,
   GRH_S_CLOSE

@@ -7,8 +7,7 @@
 
 enum {
   CHUNK_LINE = 4096, /* bytes, extensions included */
-  TRAILER_LINE = 8192,
-  TRAILER_LINES = 100
+  TRAILER_LINE = 1 << 20
 };
 
 void grh_body_start(grh_conn *c, const grh_head *head, uint64_t max) {
@@ -93,18 +92,21 @@ static int read_data_end(grh_conn *c) {
 
 static bool good_trailer(const char *s, size_t n) {
   const char *colon = memchr(s, ':', n);
-  if (!colon || colon == s) return false;
-  for (const char *at = s; at < colon; at++)
-    if ((unsigned char)*at <= ' ') return false;
-  return !memchr(s, 0, n);
+  if (!colon || !grh_is_token(s, (size_t)(colon - s))) return false;
+  for (const char *at = colon; at < s + n; at++)
+    if (((unsigned char)*at < ' ' && *at != '\t') || *at == 127) return false;
+  return true;
 }
 
 static int read_trailer(grh_conn *c) {
   long n = whole_line(c, TRAILER_LINE);
-  if (n < 0) return n == -1 ? 0 : -2;
-  if (n && (++c->body.lines > TRAILER_LINES ||
-            !good_trailer(c->stream->in.data, (size_t)n)))
+  if (n == -2) return -2;
+  size_t come = n < 0 ? c->stream->in.len : (size_t)n;
+  if (n && grh_trailer_is_full(c, come < 2 ? 0 : come - 2 * (n < 0)))
     return broken(c, 400);
+  if (n < 0) return 0;
+  if (n && !good_trailer(c->stream->in.data, (size_t)n)) return broken(c, 400);
+  c->body.lines++;
   if (n && c->body.on_trailer &&
       !c->body.on_trailer(c, c->stream->in.data, (size_t)n))
     return broken(c, 500);
@@ -169,8 +171,22 @@ static int stop_body(lua_State *L, grh_conn *c, int status) {
 
 static int read_k(lua_State *L, int status, lua_KContext ctx);
 
+/* How long it may be waited for in all: a rate is an average, from the end of
+ * the grace on; the time in which the handler does other things is its own. */
+static double patience(const grh_conn *c) {
+  const grh_server *s = c->server;
+  double most = s->body_time;
+  if (s->body_rate > 0) {
+    double rated = s->grace + (double)c->body.seen / s->body_rate;
+    if (rated < most) most = rated;
+  }
+  return most - c->body.waited;
+}
+
 static int wait_body(lua_State *L, gr_state *S, grh_conn *c) {
-  double at = gr_hub_now(&S->hub) + c->server->body;
+  double now = gr_hub_now(&S->hub), most = patience(c);
+  double at = now + (c->server->body < most ? c->server->body : most);
+  c->body.since = now;
   gr_check_free(L, S, &c->stream->reads, &read_wait, "the request");
   return gr_park_io(L, S, &c->stream->reads, at, &read_wait, 0, read_k);
 }
@@ -210,10 +226,21 @@ static int read_k(lua_State *L, int status, lua_KContext ctx) {
   int how = gr_woken(L, S, ctx, read_k);
   grh_request *r = lua_touserdata(L, 1);
   if (!r->c) return luaL_error(L, "the request is over");
+  grh_body *b = &r->c->body;
+  if (b->since > 0) b->waited += gr_hub_now(&S->hub) - b->since;
+  b->since = 0;
   return read_on(L, S, r->c, how == GR_TIMEDOUT);
 }
 
-static const char go_ahead[] = "HTTP/1.1 100 Continue\r\n\r\n";
+/* Not waited for: what the kernel does not take now goes out before whatever
+ * follows it. */
+static void go_ahead(grh_conn *c) {
+  static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+  struct iovec piece = {text, sizeof text - 1};
+  c->body.expected = false;
+  if (c->gone || !c->res || c->res->state != GRH_FRESH || c->rest.bytes) return;
+  if (gr_stream_queue(c->stream, &piece, 1)) c->gone = c->ends = true;
+}
 
 /* read_some(req [, max]) -> bytes | nil at the end | nil, message */
 static int read_some(lua_State *L) {
@@ -226,12 +253,8 @@ static int read_some(lua_State *L) {
   lua_pushinteger(L, max);
   grh_conn *c = r->c;
   if (c->taken) return lua_pushnil(L), 1;
-  if (c->body.expected) {
-    c->body.expected = false;
-    /* Not waited for: there is nothing else on its way. */
-    if (c->res && c->res->state == GRH_FRESH && !c->rest.bytes)
-      (void)grh_put(c, go_ahead, sizeof go_ahead - 1, NULL, 0, NULL, 0);
-  }
+  c->body.since = 0;
+  if (c->body.expected) go_ahead(c);
   if (gr_gives_way(L, S, 1)) return gr_let_others(L, S, 0, read_k);
   return read_on(L, S, c, false);
 }

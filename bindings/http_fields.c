@@ -67,7 +67,7 @@ const char *grh_find_line(const grh_response *r, const char *name, size_t nn,
 /* --- checks ------------------------------------------------------------- */
 
 /* CR, LF and NUL would let a value end the field, or the head. */
-static bool good_value(const char *s, size_t n) {
+bool grh_is_value(const char *s, size_t n) {
   for (size_t i = 0; i < n; i++) {
     unsigned char ch = (unsigned char)s[i];
     if ((ch < ' ' && ch != '\t') || ch == 127) return false;
@@ -89,7 +89,7 @@ static const char *check_value(lua_State *L, int arg, const char *name,
     luaL_argerror(L, arg,
                   lua_pushfstring(L, "%s: string or number expected, got %s",
                                   name, luaL_typename(L, arg)));
-  if (!good_value(value, *n))
+  if (!grh_is_value(value, *n))
     luaL_argerror(
         L, arg, lua_pushfstring(L, "%s: a control character in a value", name));
   return value;
@@ -149,7 +149,7 @@ static void mark(grh_response *r, int what, bool set) {
   if (what == DATE) r->dated = set;
   if (what == CONTENT_ENCODING) r->encoded = set;
   if (what == ETAG) r->tagged = set;
-  if (what == VARY) r->varies = set;
+  if (what == VARY) r->varies = set, r->vary_told = false;
 }
 
 static void add(lua_State *L, grh_response *r, int arg) {
@@ -239,6 +239,8 @@ static int header_at(lua_State *L) {
   grh_response *r = grh_check_live(L, 1);
   lua_Integer at = luaL_checkinteger(L, 2);
   if (at < 0 || at >= r->used) return 0;
+  /* Somebody has set fields meanwhile. */
+  if (at && r->lines[at - 1] != '\n') return 0;
   const char *line = r->lines + at;
   const char *end = memchr(line, '\n', r->used - (size_t)at);
   const char *colon = memchr(line, ':', (size_t)(end - line));
@@ -253,6 +255,7 @@ static int clear_headers(lua_State *L) {
   grh_response *r = check_fresh(L);
   r->used = 0;
   r->typed = r->dated = r->encoded = r->tagged = r->varies = r->sized = false;
+  r->vary_told = false;
   lua_settop(L, 1);
   return 1;
 }

@@ -31,7 +31,13 @@ static file *check_file(lua_State *L, int arg) {
 
 /* open_file(path) -> file, size, time of its last change, tag | nil, message */
 static int open_file(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  size_t len;
+  const char *path = luaL_checklstring(L, 1, &len);
+  if (strlen(path) != len) { /* the end of it would be overlooked */
+    lua_pushnil(L);
+    lua_pushstring(L, strerror(EINVAL));
+    return 2;
+  }
   file *f = lua_newuserdatauv(L, sizeof *f, 0);
   *f = (file){.magic = &file_key, .fd = -1};
   lua_rawgetp(L, LUA_REGISTRYINDEX, &file_key);
@@ -163,16 +169,16 @@ static int started_k(lua_State *L, int status, lua_KContext ctx) {
 /* send_part(res, file, place, size) -> true | nil, message: a whole response of
  * that part of a file */
 static int send_part(lua_State *L) {
-  grh_response *r = grh_check_live(L, 1);
+  grh_response *r = grh_check_sending(L);
   file *f = check_file(L, 2);
   lua_Integer at = luaL_checkinteger(L, 3), n = luaL_checkinteger(L, 4);
   luaL_argcheck(L, at >= 0 && n >= 0, 3, "a part of the file expected");
   luaL_argcheck(L, f->fd >= 0, 2, "the file is closed");
   if (r->state != GRH_FRESH) return luaL_error(L, "the head has been sent");
   lua_settop(L, 4);
+  grh_settle_body(r);
   r->sized = true;
   r->length = (uint64_t)n;
-  r->bodiless = grh_is_head(r->c->req);
   r->state = GRH_SENT;
   if (!r->bodiless) r->sent = (uint64_t)n;
   r->c->cut = true; /* unless it gets to its end */

@@ -81,7 +81,7 @@ static bool may_gzip(const grh_response *r, size_t size) {
 }
 
 /* gzips(res, size) -> would a body of that size be compressed? */
-int grh_would_gzip(lua_State *L) {
+static int would_gzip(lua_State *L) {
   grh_response *r = grh_check_live(L, 1);
   lua_Integer size = luaL_checkinteger(L, 2);
   lua_pushboolean(L, may_gzip(r, (size_t)size) && accepts(r->c->req));
@@ -98,12 +98,38 @@ static void release(void *opaque, void *p) {
   gr_free(p);
 }
 
+/* _accepts_gzip(res) -> does the client? */
+static int accepts_gzip(lua_State *L) {
+  lua_pushboolean(L, accepts(grh_check_live(L, 1)->c->req));
+  return 1;
+}
+
+/* Whatever else the program says that the response depends on. */
+static bool vary(grh_response *r) {
+  size_t n;
+  const char *v = r->varies ? grh_find_line(r, "Vary", 4, &n) : NULL;
+  bool told =
+      r->vary_told ||
+      (v && ((n == 1 && *v == '*') || grh_same(v, n, "Accept-Encoding", 15)));
+  if (!told && !grh_add_line(r, "Vary", 4, "Accept-Encoding", 15)) return false;
+  return r->varies = r->vary_told = true;
+}
+
+/* _vary(res): caches are told that it depends on Accept-Encoding */
+static int tell_caches(lua_State *L) {
+  if (!vary(grh_check_live(L, 1))) return luaL_error(L, "not enough memory");
+  return 0;
+}
+
+const luaL_Reg grh_gzip_methods[] = {{"gzips", would_gzip},
+                                     {"_accepts_gzip", accepts_gzip},
+                                     {"_vary", tell_caches},
+                                     {NULL, NULL}};
+
 bool grh_gzips(grh_response *r, size_t size) {
   grh_conn *c = r->c;
   if (!may_gzip(r, size)) return false;
-  if (!r->varies && !grh_add_line(r, "Vary", 4, "Accept-Encoding", 15))
-    return false;
-  r->varies = true;
+  if (!vary(r)) return false;
   if (!accepts(c->req)) return false;
   struct grh_gzip *g = gr_calloc(sizeof *g);
   if (!g) return false;

@@ -165,13 +165,45 @@ static int read_coding(grh_parser *p, counts *n, const char *value,
              : refuse_field(p, 400, "a body without an end");
 }
 
+static bool of_name(char ch) {
+  return token[(unsigned char)ch] || (ch && strchr("();=", ch));
+}
+
 /* A name or an address, and a port: nothing that ends a host in a URL. */
 static bool good_host(const char *s, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    if (!token[(unsigned char)s[i]] && s[i] != ':' && s[i] != '[' &&
-        s[i] != ']' && s[i] != '(' && s[i] != ')' && s[i] != ';' && s[i] != '=')
-      return false;
-  return true;
+  size_t i = 0;
+  if (n && *s == '[') {
+    for (i = 1; i < n && (of_name(s[i]) || s[i] == ':'); i++)
+      ;
+    if (i == n || s[i++] != ']') return false;
+  } else {
+    while (i < n && of_name(s[i])) i++;
+  }
+  if (i < n && s[i++] != ':') return false;
+  while (i < n && s[i] >= '0' && s[i] <= '9') i++;
+  return i == n;
+}
+
+/* "http://host:port/…" has no user, whom only those name who want to deceive;
+ * what is no path, or the like, is for CONNECT and OPTIONS alone. */
+static const char *wrong_target(const grh_parser *p) {
+  const char *s = p->base + p->head.target.at, *end = s + p->head.target.len;
+  size_t n = (size_t)(end - s);
+  if (!n) return "no target";
+  if (p->head.method == HTTP_CONNECT)
+    return memchr(s, ':', n) && end[-1] != ':' && *s != ':' && good_host(s, n)
+               ? NULL
+               : "a bad authority";
+  if (*s == '/') return NULL;
+  if (*s == '*')
+    return n == 1 && p->head.method == HTTP_OPTIONS ? NULL : "a bad target";
+  const char *host = memmem(s, n, "://", 3);
+  if (!host) return "a bad target";
+  const char *stop = host += 3;
+  while (stop < end && *stop != '/' && *stop != '?' && *stop != '#') stop++;
+  return stop > host && good_host(host, (size_t)(stop - host))
+             ? NULL
+             : "a bad authority";
 }
 
 /* The names that matter here, told apart by their lengths first. */
@@ -276,5 +308,7 @@ int grh_parse_head(grh_parser *p, llhttp_type_t type, const char *data,
     return refuse_field(p, 505, "an unknown version");
   if (count_lines(data, len) != p->head.count + 2)
     return refuse_field(p, 400, "a bad field");
+  const char *wrong = type == HTTP_REQUEST ? wrong_target(p) : NULL;
+  if (wrong) return refuse_field(p, 400, wrong);
   return read_fields(p, type == HTTP_REQUEST);
 }

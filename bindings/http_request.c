@@ -291,7 +291,7 @@ static int unescape(lua_State *L) {
 
 void grh_open_request(lua_State *L, grh_http *h) {
   static const luaL_Reg *const all[] = {grh_message_methods, grh_body_methods,
-                                        NULL};
+                                        grh_trailer_methods, NULL};
   static const luaL_Reg funcs[] = {{"unescape", unescape}, {NULL, NULL}};
   gr_setfuncs(L, h->S, funcs);
   grh_open_class(L, h->S, &grh_request_key, "request", all, properties,

@@ -131,7 +131,7 @@ void grh_format_date(time_t at, char to[GRH_DATE + 1]) {
 enum { OWN = 320 }; /* bytes of a head that are not the program's */
 
 size_t grh_head_room(const grh_response *r) {
-  return r->used + OWN;
+  return r->used + OWN + (r->reason ? strlen(r->reason) : 0);
 }
 
 static char *put(char *to, const char *s, size_t n) {
@@ -149,11 +149,11 @@ static char *put_number(char *to, uint64_t n) {
   return put(to, digits + i, (size_t)(20 - i));
 }
 
-static char *put_status(char *to, int status) {
-  if (status == 200) return PUT(to, "HTTP/1.1 200 OK\r\n");
-  const char *reason = grh_reason(status);
+static char *put_status(char *to, const grh_response *r) {
+  if (r->status == 200 && !r->reason) return PUT(to, "HTTP/1.1 200 OK\r\n");
+  const char *reason = r->reason ? r->reason : grh_reason(r->status);
   to = PUT(to, "HTTP/1.1 ");
-  to = put_number(to, (uint64_t)status);
+  to = put_number(to, r->status);
   *to++ = ' ';
   to = put(to, reason, strlen(reason));
   return PUT(to, "\r\n");
@@ -194,7 +194,7 @@ size_t grh_write_head(grh_response *r, char *start) {
   if (!r->upgrades) decide_end(c);
   if (!r->sized && !r->chunked && !has_no_length(r->status) && !r->bodiless)
     c->ends = true;
-  to = put_status(to, r->status);
+  to = put_status(to, r);
   if (!r->dated) {
     to = PUT(to, "Date: ");
     to = put(to, grh_date(c->http), GRH_DATE);
@@ -210,11 +210,20 @@ size_t grh_write_head(grh_response *r, char *start) {
 
 /* --- properties --------------------------------------------------------- */
 
-enum { STATUS = 1, HEAD_SENT, FINISHED, BYTES_SENT, COMPRESS, OVER, REQUEST };
+enum {
+  STATUS = 1,
+  HEAD_SENT,
+  FINISHED,
+  BYTES_SENT,
+  COMPRESS,
+  OVER,
+  REQUEST,
+  REASON
+};
 
 static const char *const properties[] = {"status",     "head_sent", "finished",
                                          "bytes_sent", "compress",  "over",
-                                         "request",    NULL};
+                                         "request",    "reason",    NULL};
 
 static int push_property(lua_State *L, grh_response *r, int property) {
   switch (property) {
@@ -235,6 +244,9 @@ static int push_property(lua_State *L, grh_response *r, int property) {
     break;
   case OVER:
     lua_pushboolean(L, !r->c);
+    break;
+  case REASON:
+    lua_pushstring(L, r->reason ? r->reason : grh_reason(r->status));
     break;
   case REQUEST:
     lua_pushnil(L);
@@ -261,6 +273,29 @@ static void set_status(lua_State *L, grh_response *r) {
     luaL_error(L, "bad status '%s' (200 to 599)", luaL_tolstring(L, 3, NULL));
   if (r->state != GRH_FRESH) luaL_error(L, "the head has been sent");
   r->status = (uint16_t)status;
+  r->reason = NULL; /* it was of the other */
+}
+
+/* The string is kept in the table of the program's own fields, under the name
+ * that the property hides. */
+static void set_reason(lua_State *L, grh_response *r) {
+  size_t n;
+  if (r->state != GRH_FRESH) luaL_error(L, "the head has been sent");
+  r->reason = NULL;
+  if (lua_isnil(L, 3)) return;
+  const char *s =
+      lua_type(L, 3) == LUA_TSTRING ? lua_tolstring(L, 3, &n) : NULL;
+  if (!s || !grh_is_value(s, n))
+    luaL_error(L, "bad reason '%s' (a string without control characters)",
+               luaL_tolstring(L, 3, NULL));
+  if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, 1);
+  }
+  lua_pushvalue(L, 3);
+  lua_setfield(L, -2, "reason");
+  r->reason = s;
 }
 
 static int newindex_response(lua_State *L) {
@@ -268,6 +303,8 @@ static int newindex_response(lua_State *L) {
   int property = grh_newindex(L);
   if (property == STATUS)
     set_status(L, r);
+  else if (property == REASON)
+    set_reason(L, r);
   else if (property == COMPRESS)
     r->plain = !lua_toboolean(L, 3);
   else if (property)
@@ -312,8 +349,8 @@ static int date(lua_State *L) {
 
 void grh_open_response(lua_State *L, grh_http *h) {
   static const luaL_Reg *const all[] = {grh_field_methods, grh_send_methods,
-                                        grh_file_methods, grh_watch_methods,
-                                        NULL};
+                                        grh_file_methods,  grh_watch_methods,
+                                        grh_gzip_methods,  NULL};
   static const luaL_Reg funcs[] = {{"reason", reason},
                                    {"date", date},
                                    {"date_value", date_value},

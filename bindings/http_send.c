@@ -28,7 +28,7 @@ static int put_head(grh_response *r, const char *extra, size_t ne,
   return got;
 }
 
-static void settle_body(grh_response *r) {
+void grh_settle_body(grh_response *r) {
   r->bodiless = grh_is_head(r->c->req) || r->status == 204 || r->status == 304;
 }
 
@@ -47,7 +47,7 @@ static const char *body_at(lua_State *L, grh_response *r, int arg, size_t *n) {
 int grh_send_body(lua_State *L, grh_response *r, int arg) {
   size_t n;
   const char *body = body_at(L, r, arg, &n);
-  settle_body(r);
+  grh_settle_body(r);
   if (r->status != 304 || n) {
     r->sized = true;
     r->length = n;
@@ -61,7 +61,7 @@ int grh_send_body(lua_State *L, grh_response *r, int arg) {
 
 /* The first piece decides the framing. */
 static void begin_body(grh_response *r) {
-  settle_body(r);
+  grh_settle_body(r);
   r->chunked = !r->sized && r->c->req->head.minor && r->status != 204 &&
                r->status != 304;
   r->state = GRH_STREAMING;
@@ -112,7 +112,7 @@ static int put_end(grh_response *r, const char *trailers, size_t n) {
 int grh_end_body(grh_response *r, const char *trailers, size_t n) {
   if (r->state == GRH_SENT) return 0;
   if (r->state == GRH_STREAMING) return put_end(r, trailers, n);
-  settle_body(r);
+  grh_settle_body(r);
   r->state = GRH_SENT;
   if (!r->bodiless) r->sized = true; /* nothing: as long as it is */
   if (!r->bodiless) r->length = 0;
@@ -121,8 +121,7 @@ int grh_end_body(grh_response *r, const char *trailers, size_t n) {
 
 /* --- methods ------------------------------------------------------------ */
 
-/* A response to send with: nobody else does, and nothing hangs half-written. */
-static grh_response *check_sending(lua_State *L) {
+grh_response *grh_check_sending(lua_State *L) {
   static const gr_wait what = {.name = "write"};
   grh_response *r = grh_check_live(L, 1);
   grh_conn *c = r->c;
@@ -158,7 +157,7 @@ static void check_body(lua_State *L) {
 
 /* send(res, body) -> true | nil, message */
 static int send_whole(lua_State *L) {
-  grh_response *r = check_sending(L);
+  grh_response *r = grh_check_sending(L);
   if (r->state != GRH_FRESH) return luaL_error(L, "the head has been sent");
   lua_settop(L, 2);
   if (lua_isnil(L, 2)) {
@@ -171,7 +170,7 @@ static int send_whole(lua_State *L) {
 
 /* write(res, piece) -> true | nil, message */
 static int write_piece(lua_State *L) {
-  grh_response *r = check_sending(L);
+  grh_response *r = grh_check_sending(L);
   lua_settop(L, 2);
   check_body(L);
   return grh_finish_put(L, gr_state_of(L), r->c, put_piece(L, r));
@@ -215,7 +214,7 @@ static int put_last(lua_State *L, grh_response *r) {
 int grh_finish(lua_State *L) {
   grh_response *r = grh_check_live(L, 1);
   if (r->state == GRH_SENT) return lua_pushboolean(L, 1), 1;
-  r = check_sending(L);
+  r = grh_check_sending(L);
   lua_settop(L, 2);
   if (lua_isnil(L, 2)) {
     lua_pushliteral(L, "");
@@ -241,7 +240,7 @@ static int abort_response(lua_State *L) {
 
 /* inform(res, status, lines) -> true | nil, message: an interim response */
 static int inform(lua_State *L) {
-  grh_response *r = check_sending(L);
+  grh_response *r = grh_check_sending(L);
   int status = (int)luaL_checkinteger(L, 2);
   size_t n;
   const char *lines = luaL_optlstring(L, 3, "", &n);
@@ -274,11 +273,17 @@ static int upgrade_k(lua_State *L, int status, lua_KContext ctx) {
 }
 
 static int upgrade(lua_State *L) {
-  grh_response *r = check_sending(L);
+  grh_response *r = grh_check_sending(L);
   grh_conn *c = r->c;
   const char *protocol = luaL_optstring(L, 2, NULL);
   if (r->state != GRH_FRESH) return luaL_error(L, "the head has been sent");
   luaL_argcheck(L, !protocol || is_token(protocol), 2, "a protocol expected");
+  if (c->body.state != GRH_B_DONE) {
+    /* Its bytes would be taken for the other protocol's. */
+    lua_pushnil(L);
+    lua_pushliteral(L, "the request has a body");
+    return 2;
+  }
   lua_settop(L, 2);
   if (protocol) {
     grh_remove_line(r, "Connection", 10);
@@ -310,6 +315,7 @@ static int upgrade(lua_State *L) {
 }
 
 const luaL_Reg grh_send_methods[] = {
-    {"send", send_whole},      {"write", write_piece}, {"_finish", grh_finish},
-    {"abort", abort_response}, {"_gather", gather},    {"_inform", inform},
-    {"gzips", grh_would_gzip}, {"upgrade", upgrade},   {NULL, NULL}};
+    {"send", send_whole},    {"write", write_piece},
+    {"_finish", grh_finish}, {"abort", abort_response},
+    {"_gather", gather},     {"_inform", inform},
+    {"upgrade", upgrade},    {NULL, NULL}};

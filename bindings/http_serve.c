@@ -178,6 +178,21 @@ static int write_log(lua_State *L, grh_conn *c) {
   return ended(status, GRH_S_DRAIN);
 }
 
+/* The log has been told of a refusal; an error of its own is no secret. */
+static int refused(lua_State *L, int status) {
+  if (status == LUA_OK || status == LUA_YIELD) return GRH_S_LINGER;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  int err = lua_gettop(L);
+  lua_getiuservalue(L, GRH_I_SERVER, GRH_V_FAIL);
+  lua_pushnil(L);
+  lua_pushnil(L);
+  lua_pushvalue(L, err);
+  lua_getiuservalue(L, GRH_I_CONN, GRH_V_TRACE);
+  lua_getiuservalue(L, GRH_I_SERVER, GRH_V_SERVER);
+  lua_callk(L, 5, 0, GRH_S_TOLD, serve_k);
+  return GRH_S_LINGER;
+}
+
 static int log_refusal(lua_State *L, grh_conn *c) {
   if (!c->server->logs) return GRH_S_LINGER;
   lua_getiuservalue(L, GRH_I_SERVER, GRH_V_LOG);
@@ -186,8 +201,7 @@ static int log_refusal(lua_State *L, grh_conn *c) {
   lua_pushnumber(L, 0);
   lua_pushvalue(L, GRH_I_TRACE + 1);
   lua_pushvalue(L, GRH_I_TRACE + 2);
-  (void)lua_pcallk(L, 5, 0, GRH_I_TRACE, GRH_S_REFUSED, serve_k);
-  return GRH_S_LINGER;
+  return refused(L, lua_pcallk(L, 5, 0, GRH_I_TRACE, GRH_S_REFUSED, serve_k));
 }
 
 /* --- ends ---------------------------------------------------------------- */
@@ -288,6 +302,8 @@ static int next(lua_State *L, gr_state *S, grh_conn *c, int status, int state) {
   case GRH_S_LOGGED:
     return ended(status, GRH_S_DRAIN);
   case GRH_S_REFUSED:
+    return refused(L, status);
+  case GRH_S_TOLD:
     return GRH_S_LINGER;
   case GRH_S_FAILED:
     return GRH_S_FAILED;

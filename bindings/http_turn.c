@@ -19,6 +19,7 @@ void grh_end_turn(grh_conn *c) {
   c->res = NULL;
   if (c->spill) gr_free(c->spill);
   c->spill = NULL;
+  if (c->trailer) grh_drop_trailer(c);
   if (c->gzip) grh_gzip_drop(c);
   if (c->rest.bytes) grh_rest_drop(c);
 }
@@ -35,11 +36,13 @@ static void begin_turn(lua_State *L, grh_conn *c, size_t n) {
   lua_setiuservalue(L, GRH_I_RESPONSE, 2);
   lua_pushvalue(L, GRH_I_RESPONSE);
   lua_setiuservalue(L, GRH_I_CONN, GRH_V_RESPONSE);
-  c->ends = !c->req->head.keep_alive;
+  /* Whoever asks for a tunnel may take what follows for what came through. */
+  c->ends = !c->req->head.keep_alive || c->req->head.method == HTTP_CONNECT;
   c->idle = c->logged = c->cut = false;
   c->scanned = 0;
   c->limit = 0;
   grh_body_start(c, &c->req->head, c->server->body_max);
+  c->body.on_trailer = grh_keep_trailer;
   if (c->server->logs) c->since = gr_hub_now(gr_stream_hub(c->stream));
   c->server->requests++;
   gr_stream_skip(c->stream, n);
@@ -139,6 +142,7 @@ static void begin_drain(grh_conn *c) {
   uint64_t max = c->server->drain_max;
   c->limit = gr_hub_now(gr_stream_hub(c->stream)) + c->server->body;
   b->drained = true;
+  b->on_trailer = NULL;
   b->max = b->seen + max;
   if (b->left > max) c->ends = true;
 }

@@ -13,7 +13,8 @@ local M = {}
 function M.parse(text)
   local found = {}
   for pair in text:gmatch "[^;]+" do
-    local name, value = pair:match "^%s*([^=%s]+)%s*=%s*(.-)%s*$"
+    local name, value = pair:match "^%s*([^=%s]+)%s*=%s*(.*)$"
+    value = value and (value:match "^(.*%S)" or "") -- in one go, however many spaces
     if name and found[name] == nil then found[name] = value:match '^"(.*)"$' or value end
   end
   return found

@@ -17,7 +17,9 @@ local M = {}
 -- `"1.1"` or `"1.0"`; `headers` (see below); `host`, without its port; `content_length`, nil
 -- if nobody knows; `content_type`, without parameters; `keep_alive`; `remote_address`, the
 -- client's Address, and `remote_host`, its host; `socket`; `server`; `over`: has its
--- handler returned? A program may set fields of its own: `req.user = …`.
+-- handler returned? `trailers`, once a body has been read to its end: the fields that came
+-- behind it, as `headers`, nil before; what is no field of a trailer, Content-Length for
+-- instance, is not among them. A program may set fields of its own: `req.user = …`.
 --
 -- `req.headers["user-agent"]` is the value of a field, whatever the case of its
 -- name; of several they are joined by commas (cookies by semicolons). `pairs(req.headers)`
@@ -195,6 +197,11 @@ end
 
 lazy.headers = M.headers_of
 
+function lazy.trailers(req)
+  local lines = req:_trailer()
+  return lines and M.headers_of(require("greenlua.http.trailers").parse(lines))
+end
+
 function lazy.query(req)
   return require("greenlua.http.forms").decode(req.query_string)
 end
@@ -227,7 +234,8 @@ end
 
 --- A response.
 --
--- Fields: `status` (200), to be set before anything is sent; `headers`; `head_sent`,
+-- Fields: `status` (200), to be set before anything is sent; `reason`, the words behind it,
+-- the standard's unless the program sets others, after the status; `headers`; `head_sent`,
 -- `finished`, `bytes_sent` (of the body); `compress`: false keeps this one from being
 -- compressed; `over`.
 --
@@ -289,12 +297,15 @@ local Response, lazy_response = core.response, core.response_lazy
 -- what it has for the whole.
 -- @function Response:abort
 
+local framing = { ["content-length"] = true, ["transfer-encoding"] = true }
+
 -- Fields that do not belong to the head.
 local function lines_of(fields, what)
   local lines = {}
   for name, values in pairs(fields) do
     for _, value in ipairs(type(values) == "table" and values or { values }) do
       value = tostring(value)
+      if framing[name:lower()] then error(("a %s cannot be '%s'"):format(what, name), 3) end
       if not name:find "^[%w!#$%%&'*+%-.^_`|~]+$" or value:find "%c" then
         error(("bad %s '%s'"):format(what, name), 3)
       end

@@ -165,9 +165,9 @@ end
 local function parse_head(text)
   local headers = {}
   for line in (text == "" and "" or text .. "\r\n"):gmatch "(.-)\r\n" do
-    local name, value = line:match "^([^%s:]+):%s*(.-)%s*$"
+    local name, value = line:match "^([^%s:]+):%s*(.*)$"
     if not name then return nil, "a bad field in a part" end
-    headers[name:lower()] = value
+    headers[name:lower()] = value:match "^(.*%S)" or "" -- in one go
   end
   return headers
 end
@@ -188,8 +188,13 @@ local function read_part(input)
   return part
 end
 
--- The line end that was put before the content is taken off again.
+-- The line end that was put before the content is taken off again, unless the part ends
+-- with its head; that must be known, however little has come.
 local function enter(input, part)
+  local delimiter = input.delimiter
+  while #input.rest < #delimiter and delimiter:sub(1, #input.rest) == input.rest do
+    if not more(input) then break end
+  end
   input.rest = input.rest:sub(1, #input.delimiter) == input.delimiter and input.rest
     or input.rest:sub(3)
   return part

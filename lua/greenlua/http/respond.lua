@@ -74,12 +74,14 @@ local function answer_of(req, err)
 end
 
 --- Tell of what a handler raised, and answer as far as that can be done.
--- @tparam Request req
--- @tparam Response res
+-- @tparam ?Request req nil: it was refused, and the log failed
+-- @tparam ?Response res
 -- @param err
 -- @tparam string trace
-function M.fail(req, res, err, trace)
+-- @tparam ?Server server if there is no request
+function M.fail(req, res, err, trace, server)
   if greenlet.GreenletExit.is(err) then error(err, 0) end -- the connection was killed
+  if not req then return server:report(err, trace) end
   local status, text, headers = answer_of(req, err)
   if not status then
     status, text = 500, core.reason(500) .. "\n"

@@ -49,8 +49,11 @@ local seconds = { "seconds, or false for no limit", is_time }
 local size = { "a number, or false for no limit", is_count }
 local flag = { "a boolean", function(v) return type(v) == "boolean" end }
 
+local rate = { "bytes a second, or false", is_time }
+
 local own = {
   header_timeout = seconds, idle_timeout = seconds, body_timeout = seconds,
+  body_rate = rate, body_grace = seconds, max_body_time = seconds,
   write_timeout = seconds, max_line = size, max_headers = size, max_head = size,
   max_body = size, max_drain = size, gzip = flag,
   gzip_min = { "a number of bytes", is_count },
@@ -61,6 +64,7 @@ Server._options = setmetatable(own, { __index = StreamServer._options })
 
 local defaults = {
   header_timeout = 10, idle_timeout = 75, body_timeout = 30, write_timeout = 60,
+  body_rate = 240, body_grace = 5, max_body_time = false,
   max_line = 8192, max_headers = 100, max_head = 65536, max_body = false, max_drain = 262144,
   gzip = false, gzip_min = 1024,
 }
@@ -72,6 +76,10 @@ local defaults = {
 -- * `idle_timeout` (75): how long a connection may wait for its next request.
 -- * `body_timeout` (30), `write_timeout` (60): how long nothing may come of a body, and
 --   nothing be taken of a response. false is no limit, for each of these.
+-- * `body_rate` (240), `body_grace` (5): how many bytes a second a body must have on the
+--   average, when it has been waited for so many seconds; only the time in which a handler
+--   waits counts. false for clients who send a body as something happens. `max_body_time`
+--   (false): seconds that a body is waited for in all.
 -- * `max_line` (8192): bytes of the request line, and of each field.
 -- * `max_headers` (100; 256 at most), `max_head` (65536): fields, and bytes, of a head.
 -- * `max_body` (false): bytes of a request's body; more are refused with a 413.
@@ -185,11 +193,11 @@ Server.__close = function(self) self:stop() end
 -- greenlets are told; servers of a subclass may do it elsewhere.
 -- @param err what was raised
 -- @tparam ?string trace where
--- @tparam Request req
+-- @tparam ?Request req nil: it was refused, and what failed is the log
 function Server:report(err, trace, req)
-  io.stderr:write(("%s\n%s\n%s %s %s on %s failed with %s\n\n"):format(tostring(err),
-    trace or "", os.date "!%Y-%m-%dT%H:%M:%SZ", req.method, req.target, object.label(self),
-    tostring(err)))
+  local what = req and req.method .. " " .. req.target or "a refused request"
+  io.stderr:write(("%s\n%s\n%s %s on %s failed with %s\n\n"):format(tostring(err),
+    trace or "", os.date "!%Y-%m-%dT%H:%M:%SZ", what, object.label(self), tostring(err)))
 end
 
 --- How many connections there are, and how many requests have been served.

@@ -62,6 +62,7 @@ end
 local function send_asked(res, file, size, ranges)
   if ranges == false then
     res.status = 416
+    res:set_header("Content-Encoding", nil)
     res:set_header("Content-Range", "bytes */" .. size)
     return res:send("Range Not Satisfiable\n")
   end
@@ -83,10 +84,30 @@ local function disposition(name)
     (name:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end)))
 end
 
+-- The file, or what has been made of it beforehand.
+local function open(res, path, precompressed)
+  local file, size, modified, tag = core.open_file(path)
+  if not file or not precompressed or not res.compress or res:get_header "Content-Encoding" then
+    return file, size, modified, tag
+  end
+  res:_vary()
+  if not res:_accepts_gzip() then return file, size, modified, tag end
+  local packed, packed_size, at, packed_tag = core.open_file(path .. ".gz")
+  if not packed or at < modified then
+    if packed then packed:close() end
+    return file, size, modified, tag
+  end
+  file:close()
+  res:set_header("Content-Encoding", "gzip")
+  return packed, packed_size, at, packed_tag
+end
+
 --- Send a file, or the part of it that the request asks for, or a 304 if the client has
 -- it. Sets Content-Type, Last-Modified and ETag unless they are there.
 --
--- Options: `type`; `download`: a name to save it as; `cache`: a Cache-Control.
+-- Options: `type`; `download`: a name to save it as; `cache`: a Cache-Control;
+-- `precompressed`: if there is a file of that name with `.gz` behind, which is no older,
+-- send that to clients who accept it.
 -- @tparam Response res
 -- @tparam string path
 -- @tparam[opt] table options
@@ -96,7 +117,7 @@ end
 --   gone
 function M.send_file(res, path, options)
   options = options or {}
-  local opened, size, modified, tag = core.open_file(path)
+  local opened, size, modified, tag = open(res, path, options.precompressed)
   if not opened then return nil, size end
   local file <close> = opened
   local req = res.request
