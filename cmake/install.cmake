@@ -94,8 +94,7 @@ set(CPACK_DEBIAN_PACKAGE_SECTION interpreters)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
-  "${PROJECT_DESCRIPTION}
- The command greenlua, a module for lua5.4, and the library libgreenlua.")
+  "The command greenlua, a module for lua5.4, and the library libgreenlua.")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libssl3, libwslay1, ca-certificates")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "liblua5.4-dev, libev-dev, libc-ares-dev")
 include(CPack)

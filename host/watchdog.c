@@ -215,7 +215,10 @@ void gr_watchdog_rouse(gr_watchdog *dog) {
   /* Either it sees that somebody runs, or we that it is about to sleep. */
   __atomic_fetch_add(&dog->hub->runs, 0, __ATOMIC_SEQ_CST);
   if (!__atomic_load_n(&dog->resting, __ATOMIC_SEQ_CST)) return;
-  if (dog->pid != getpid()) return;
+  if (dog->pid != getpid()) { /* a forked child, which has no such thread */
+    __atomic_store_n(&dog->resting, 0, __ATOMIC_RELAXED);
+    return;
+  }
   pthread_mutex_lock(&dog->lock);
   __atomic_store_n(&dog->resting, 0, __ATOMIC_RELAXED);
   pthread_cond_signal(&dog->wake);
