@@ -46,7 +46,7 @@ static int new (lua_State *L) {
     lua_setiuservalue(L, -2, 2);
   }
   lua_pushvalue(L, 1);
-  lua_setmetatable(L, -2);
+  gr_set_class(L, S, -2);
   return 1;
 }
 

@@ -1,7 +1,7 @@
 /* What a client reads its responses with: heads, and bodies by their framing.
  *
- * A reader belongs to a connection for as long as that lasts.  It uses the parts
- * of a grh_conn that have to do with the input; there is no server. */
+ * A reader belongs to a connection for as long as that lasts.  It uses the
+ * parts of a grh_conn that have to do with the input; there is no server. */
 #include <errno.h>
 #include <math.h>
 #include <string.h>
@@ -85,8 +85,7 @@ static int take_head(lua_State *L, reader *r) {
   if (!s->in.len) return 0;
   r->begun = true;
   p->why = NULL;
-  long len =
-      grh_find_head(p, s->in.data, s->in.len, &r->c.scanned, &r->limits);
+  long len = grh_find_head(p, s->in.data, s->in.len, &r->c.scanned, &r->limits);
   if (len < 0) return refuse_head(L, r, (int)-len);
   if (!len) return 0;
   p->why = "a bad status line";
@@ -122,8 +121,8 @@ static void drop_trailer(reader *r) {
   r->trailer_len = 0;
 }
 
-/* body(reader, without) -> its length, 0 if it is known to be `without` one; nil:
- * unknown.  It is that of the last head. */
+/* body(reader, without) -> its length, 0 if it is known to be `without` one;
+ * nil: unknown.  It is that of the last head. */
 static int begin_body(lua_State *L) {
   reader *r = check_reader(L);
   grh_head head = r->head;
@@ -152,8 +151,9 @@ static int take_body(lua_State *L, reader *r) {
   int got = grh_body_next(&r->c, &data, &n);
   if (got == -1) return lua_pushnil(L), 1;
   if (got == -2)
-    return stop(L, r, r->c.body.failed == 500 ? "not enough memory"
-                                              : "bad response: a bad chunk");
+    return stop(L, r,
+                r->c.body.failed == 500 ? "not enough memory"
+                                        : "bad response: a bad chunk");
   if (!got) return 0;
   lua_Integer max = lua_tointeger(L, 2);
   if ((lua_Integer)n > max) n = (size_t)max;
@@ -178,7 +178,7 @@ static int at_end(lua_State *L, reader *r, int what, int got) {
 static int read_k(lua_State *L, int status, lua_KContext ctx);
 
 static int wait_more(lua_State *L, gr_state *S, reader *r, int what) {
-  double at = gr_now() + r->idle;
+  double at = gr_hub_now(&S->hub) + r->idle;
   gr_io *side = &r->c.stream->reads;
   if (at > r->deadline) at = r->deadline;
   gr_check_free(L, S, side, &response_wait, "the connection");
@@ -268,8 +268,8 @@ static int reusable(lua_State *L) {
   return 1;
 }
 
-/* rewind(reader) -> true: ready for the next response; false: the other side has
- * closed, or said what it was not asked for */
+/* rewind(reader) -> true: ready for the next response; false: the other side
+ * has closed, or said what it was not asked for */
 static int rewind_reader(lua_State *L) {
   reader *r = check_reader(L);
   r->begun = false;
@@ -335,16 +335,12 @@ static void open_class(lua_State *L, gr_state *S, const void *key,
 }
 
 void grh_open_client(lua_State *L, grh_http *h) {
-  static const luaL_Reg methods[] = {{"head", read_head},
-                                     {"body", begin_body},
-                                     {"read_some", read_some},
-                                     {"patience", patience},
-                                     {"begun", begun},
-                                     {"ended", ended},
-                                     {"reusable", reusable},
-                                     {"rewind", rewind_reader},
-                                     {"trailer", trailer},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"head", read_head},      {"body", begin_body},
+      {"read_some", read_some}, {"patience", patience},
+      {"begun", begun},         {"ended", ended},
+      {"reusable", reusable},   {"rewind", rewind_reader},
+      {"trailer", trailer},     {NULL, NULL}};
   open_class(L, h->S, &grh_answer_key, "head", grh_message_methods);
   lua_pop(L, 1);
   open_class(L, h->S, &reader_key, "reader", methods);

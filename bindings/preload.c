@@ -23,10 +23,15 @@ static const luaL_Reg in_c[] = {
     {"greenlua.core.websocket", luaopen_greenlua_core_websocket},
     {NULL, NULL}};
 
-/* Push the loader of an embedded module. */
+static const char globals_key; /* in the registry: what our modules see */
+
+/* Push the loader of an embedded module.  Its globals are those of the time
+ * when greenlua was first asked for: a sandbox has others since. */
 static void load_source(lua_State *L, const struct gr_embedded *e) {
   const char *chunk = lua_pushfstring(L, "@%s", e->path);
   if (luaL_loadbufferx(L, e->source, e->size, chunk, "t")) lua_error(L);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &globals_key);
+  lua_setupvalue(L, -2, 1);
   lua_remove(L, -2);
 }
 
@@ -54,6 +59,8 @@ static int search(lua_State *L) {
 void greenlua_preload(lua_State *L) {
   static const char key = 0;
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TNIL) {
+    lua_pushglobaltable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &globals_key);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "searchers");
     for (lua_Integer i = (lua_Integer)lua_rawlen(L, -1); i >= 2; i--) {

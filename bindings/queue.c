@@ -126,7 +126,7 @@ static int new (lua_State *L) {
   lua_pushvalue(L, 4);
   lua_setiuservalue(L, -2, GRB_BEFORE);
   lua_pushvalue(L, 1);
-  lua_setmetatable(L, -2);
+  gr_set_class(L, gr_state_of(L), -2);
   if (lua_istable(L, 5)) fill(L, q);
   return 1;
 }
@@ -140,7 +140,7 @@ static int copy(lua_State *L) {
   lua_getiuservalue(L, SELF, GRB_BEFORE);
   lua_setiuservalue(L, at, GRB_BEFORE);
   lua_getmetatable(L, SELF);
-  lua_setmetatable(L, at);
+  gr_set_class(L, gr_state_of(L), at);
   grb_store_list(L, q, SELF);
   lua_replace(L, 5);
   fill(L, p);
@@ -154,7 +154,7 @@ static int resize(lua_State *L) {
   uint64_t limit = check_limit(L, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
   lua_settop(L, 3);
-  lua_setmetatable(L, SELF);
+  gr_set_class(L, gr_state_of(L), SELF);
   q->limit = limit;
   grb_queue_admit(L, gr_state_of(L), q, SELF);
   return 0;

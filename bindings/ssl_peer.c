@@ -28,9 +28,9 @@ static X509 *nth(STACK_OF(X509) * chain, lua_Integer n) {
 static int get_certificate(lua_State *L) {
   grb_tls *c = check(L, false);
   if (!c) return 2;
-  lua_Integer n = luaL_optinteger(L, 2, 1) - 1;
-  if (n < 0) return grb_ssl_fail(L, "invalid certificate index");
-  if (n == 0) {
+  lua_Integer n = luaL_optinteger(L, 2, 1);
+  if (n < 1) return grb_ssl_fail(L, "invalid certificate index");
+  if (--n == 0) {
     grb_push_certificate(L, SSL_get1_peer_certificate(c->ssl));
     return 1;
   }

@@ -107,6 +107,7 @@ struct grw_socket {
   bool pinged, held;                /* held: a sender is not at its end */
   bool pieces;                      /* the reader wants pieces */
   bool polls;                       /* and does not wait */
+  bool told;                        /* the reader knows that it has failed */
   uint8_t pong_len;                 /* of one that waits for room, plus 1 */
   uint8_t reason_len;
   uint16_t code;

@@ -142,6 +142,10 @@ static bool have_room(grw_deflater *d, size_t n) {
 
 const char *grw_deflate(grw_socket *w, const char *data, size_t n,
                         size_t *size) {
+  if (!n) { /* zlib does not flush twice without input */
+    *size = 1;
+    return "\0";
+  }
   grw_deflater *d = have_deflater(w);
   if (!d) return NULL;
   /* With room for all of it, one call does it: a flush takes a few bytes. */

@@ -183,7 +183,7 @@ void grw_send_close(grw_socket *w, int code, const char *reason, size_t n) {
   char payload[GRW_CONTROL];
   if (w->sent_close) return;
   w->sent_close = true;
-  w->close_by = gr_now() + w->close_limit;
+  w->close_by = gr_hub_now(gr_stream_hub(w->stream)) + w->close_limit;
   payload[0] = (char)(code >> 8);
   payload[1] = (char)code;
   if (n > GRW_CONTROL - 2) n = GRW_CONTROL - 2;

@@ -14,7 +14,7 @@ void grw_end(grw_socket *w, int code, const char *reason, size_t n) {
   w->code = (uint16_t)code;
   w->reason_len = (uint8_t)n;
   if (n) memcpy(w->reason, reason, n);
-  double by = gr_now() + w->close_limit;
+  double by = gr_hub_now(gr_stream_hub(w->stream)) + w->close_limit;
   if (w->close_by == 0 || by < w->close_by) w->close_by = by;
   grw_message_drop(w);
   grw_deflate_drop(w);

@@ -56,7 +56,8 @@ static int push_message(lua_State *L, grw_socket *w) {
 static void discard(grw_socket *w) {
   gr_stream *s = w->stream;
   bool good = w->got_close && !w->client;
-  if (good || w->discarded > DISCARDED || gr_now() >= w->close_by)
+  if (good || w->discarded > DISCARDED ||
+      gr_hub_now(gr_stream_hub(s)) >= w->close_by)
     gr_stream_close(s);
   else if (s->in.len) {
     w->discarded += s->in.len;
@@ -82,7 +83,7 @@ static void drop(grw_socket *w) {
 static double patience(grw_socket *w) {
   if (w->over || w->sent_close) return w->close_by;
   if (isinf(w->ping)) return INFINITY;
-  if (w->heard == 0) w->heard = gr_now();
+  if (w->heard == 0) w->heard = gr_hub_now(gr_stream_hub(w->stream));
   return w->heard + w->ping + (w->pinged ? w->pong : 0);
 }
 
@@ -109,6 +110,10 @@ static int go_on(lua_State *L, gr_state *S, grw_socket *w) {
   gr_stream *s = w->stream;
   for (;;) {
     if (!w->over && grw_next(w) == GRW_MESSAGE) return push_message(L, w);
+    if (w->over && !w->got_close && !w->told) {
+      w->told = true; /* what still comes can wait */
+      return push_end(L, w);
+    }
     if (w->over && gr_stream_fd(s) >= 0) discard(w);
     if (gr_stream_fd(s) < 0) {
       grw_end(w, 1006, NULL, 0);
@@ -128,7 +133,7 @@ static int receive_k(lua_State *L, int status, lua_KContext ctx) {
   int how = gr_woken(L, S, ctx, receive_k);
   grw_socket *w = lua_touserdata(L, 1);
   if (ctx == PARKED && how == GR_TIMEDOUT) {
-    double now = gr_now();
+    double now = gr_hub_now(&S->hub);
     if (patience(w) <= now) {
       lose_patience(w);
     } else if (w->until <= now) {
@@ -147,7 +152,7 @@ static int receive(lua_State *L, bool pieces) {
     gr_check_free(L, S, &w->stream->reads, &receive_wait, "the WebSocket");
   w->until = until;
   w->pieces = pieces;
-  w->polls = !isinf(until) && until <= gr_now();
+  w->polls = !isinf(until) && until <= gr_hub_now(&S->hub);
   if (gr_gives_way(L, S, 1)) return gr_let_others(L, S, GAVE_WAY, receive_k);
   return go_on(L, S, w);
 }
@@ -161,6 +166,13 @@ static int receive_message(lua_State *L) {
 /* _next(ws) -> the same, without end, whatever a for statement hands it */
 static int next_message(lua_State *L) {
   lua_settop(L, 1);
+  return receive(L, false);
+}
+
+/* _linger(ws, timeout): as receive, but a failure is known, and what the other
+ * side still sends is read until it closes */
+static int linger(lua_State *L) {
+  grw_check(L, 1)->told = true;
   return receive(L, false);
 }
 
@@ -212,8 +224,12 @@ static int drop_off(lua_State *L) {
   return 0;
 }
 
-const luaL_Reg grw_receive_methods[] = {
-    {"receive", receive_message}, {"receive_some", receive_some},
-    {"_next", next_message},      {"_await_end", await_end},
-    {"_is_read", is_read},        {"_cut", cut_off},
-    {"_drop", drop_off},          {NULL, NULL}};
+const luaL_Reg grw_receive_methods[] = {{"receive", receive_message},
+                                        {"receive_some", receive_some},
+                                        {"_next", next_message},
+                                        {"_await_end", await_end},
+                                        {"_is_read", is_read},
+                                        {"_cut", cut_off},
+                                        {"_drop", drop_off},
+                                        {"_linger", linger},
+                                        {NULL, NULL}};

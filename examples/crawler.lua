@@ -4,7 +4,7 @@
 -- usage: crawler.lua [connections]
 
 local green = require "greenlua"
-local socket = require "greenlua.socket"
+local http = require "greenlua.http"
 
 -- The site: path -> the paths that its page links to.
 local site = {
@@ -21,37 +21,26 @@ local site = {
 
 local busy, most = 0, 0
 
-local function respond(peer)
-  local conn <close> = peer
-  local path = (conn:receive "*l" or ""):match "^GET (%S+)"
+local function respond(req)
   busy = busy + 1
   most = math.max(most, busy)
   green.sleep(0.005) -- the server has something to do
   busy = busy - 1
-  local links = site[path]
-  conn:send(links and "200\n" or "404\n")
-  for _, link in ipairs(links or {}) do conn:send(link .. "\n") end
+  local links = site[req.path]
+  if not links then return 404, "gone\n" end
+  local page = {}
+  for i, link in ipairs(links) do page[i] = ('<a href="%s">%s</a>\n'):format(link, link) end
+  return page
 end
 
-local function serve(server)
-  while true do green.spawn(respond, assert(server:accept())) end
-end
-
-local function fetch(port, path)
-  local conn <close> = assert(socket.connect("127.0.0.1", port))
-  conn:send(("GET %s\n"):format(path))
-  local status, links = conn:receive "*l", {}
-  for link in conn:lines() do links[#links + 1] = link end
-  return status, links
-end
-
-local function crawl(port, connections)
+local function crawl(site_url, connections)
+  local client <close> = http.client { max_per_host = connections }
   local pool <close> = green.Pool(connections) -- its end waits for all pages
   local status_of = {}
   local function visit(path)
-    local status, links = fetch(port, path)
-    status_of[path] = status
-    for _, link in ipairs(links) do
+    local res = assert(client:get(site_url .. path))
+    status_of[path] = res.status
+    for link in res.body:gmatch 'href="(.-)"' do
       if not status_of[link] then
         status_of[link] = "on its way"
         pool:apply_async(visit, link) -- we are in the pool: waiting might be for ever
@@ -63,13 +52,10 @@ local function crawl(port, connections)
   return status_of
 end
 
-local server <close> = assert(socket.bind("127.0.0.1", 0))
-local _, port = server:getsockname()
-local _ <close> = setmetatable({ green.spawn(serve, server) }, {
-  __close = function(self) self[1]:kill() end,
-})
+local server <close> = http.Server("127.0.0.1:0", respond)
+assert(server:start())
 
-local status_of = crawl(port, tonumber(arg[1]) or 3)
+local status_of = crawl("http://127.0.0.1:" .. server.port, tonumber(arg[1]) or 3)
 local paths = {}
 for path in pairs(status_of) do paths[#paths + 1] = path end
 table.sort(paths)

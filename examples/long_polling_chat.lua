@@ -25,7 +25,8 @@ local page = [[
   body { max-width: 34rem; margin: 3rem auto; padding: 0 1rem; color: #1c2b22; background: #f4f7f4;
     font: 16px/1.5 system-ui, sans-serif }
   li { padding: .3rem 0; border-bottom: 1px solid #d6e0d8 }
-  input { width: 100%; padding: .6rem; font: inherit; border: 1px solid #9bb5a3; border-radius: 8px }
+  input { width: 100%; padding: .6rem; font: inherit; border: 1px solid #9bb5a3;
+    border-radius: 8px }
 </style>
 <h1>Long polling</h1>
 <ol id="log"></ol>

@@ -24,7 +24,8 @@ local page = [[
     background: var(--green) }
   h1 { font-size: 1.05rem; margin: 0; flex: 1 }
   #state { font-size: .85rem; opacity: .9 }
-  #state::before { content: ""; display: inline-block; width: .6em; height: .6em; margin-right: .4em;
+  #state::before { content: ""; display: inline-block; width: .6em; height: .6em;
+    margin-right: .4em;
     border-radius: 50%; background: #e9b44c }
   .open #state::before { background: #9be7b4 }
   ol { flex: 1; margin: 0; padding: 1rem 1.2rem; overflow-y: auto; list-style: none }

@@ -86,58 +86,53 @@ static size_t length_of(const char *name) {
 
 static _Thread_local host_job *last;
 
-/* Sets *how if it is not to be asked here. */
-static struct hostent *ask(gr_state *S, const gr_wait *what, host_job *h,
-                           gr_coop_end *how) {
-  *how = h ? gr_coop_perform(S, what, &h->j) : GR_COOP_CANNOT;
-  if (*how == GR_COOP_STRUCK) h_errno = NO_RECOVERY;
-  if (*how != GR_COOP_LOOK) return NULL;
+static const gr_wait by_name = {.name = "gethostbyname", .foreign = true};
+static const gr_wait by_address = {.name = "gethostbyaddr", .foreign = true};
+
+static struct hostent *keep(host_job *h) {
   if (last) gr_coop_job_free(&last->j);
   last = h;
   if (!h->answer) h_errno = h->result == ERANGE ? NETDB_INTERNAL : h->error;
   return h->answer;
 }
 
-static const gr_wait by_name = {.name = "gethostbyname", .foreign = true};
-static const gr_wait by_address = {.name = "gethostbyaddr", .foreign = true};
-
-static bool struck(gr_state *S) {
-  if (!gr_coop_struck(S)) return false;
-  h_errno = NO_RECOVERY;
-  return true;
+/* Is it asked here, and not by the C library?  *found: the answer, or NULL. */
+static bool asked(const gr_wait *what, int way, const void *key, size_t length,
+                  int family, struct hostent **found) {
+  gr_state *S = gr_coop_here();
+  *found = NULL;
+  if (!S) return false;
+  gr_coop_end how = GR_COOP_STRUCK;
+  if (!gr_coop_struck(S)) {
+    host_job *h = new_job(way, key, length, family, NULL, 0);
+    how = h ? gr_coop_perform(S, what, &h->j) : GR_COOP_CANNOT;
+    if (how == GR_COOP_LOOK) *found = keep(h);
+  }
+  if (how == GR_COOP_STRUCK) h_errno = NO_RECOVERY;
+  return how != GR_COOP_CANNOT;
 }
 
 GR_EXPORT struct hostent *gethostbyname(const char *name) {
-  gr_state *S = gr_coop_here();
-  gr_coop_end how;
-  if (!S) return GR_REAL(gethostbyname)(name);
-  if (struck(S)) return NULL;
-  struct hostent *found = ask(
-      S, &by_name, new_job(BY_NAME, name, length_of(name), 0, NULL, 0), &how);
-  return how == GR_COOP_CANNOT ? GR_REAL(gethostbyname)(name) : found;
+  struct hostent *found;
+  return asked(&by_name, BY_NAME, name, length_of(name), 0, &found)
+             ? found
+             : GR_REAL(gethostbyname)(name);
 }
 
 GR_EXPORT struct hostent *gethostbyname2(const char *name, int family) {
-  gr_state *S = gr_coop_here();
-  gr_coop_end how;
-  if (!S) return GR_REAL(gethostbyname2)(name, family);
-  if (struck(S)) return NULL;
-  host_job *h =
-      new_job(BY_NAME_OF_FAMILY, name, length_of(name), family, NULL, 0);
-  struct hostent *found = ask(S, &by_name, h, &how);
-  return how == GR_COOP_CANNOT ? GR_REAL(gethostbyname2)(name, family) : found;
+  struct hostent *found;
+  return asked(&by_name, BY_NAME_OF_FAMILY, name, length_of(name), family,
+               &found)
+             ? found
+             : GR_REAL(gethostbyname2)(name, family);
 }
 
 GR_EXPORT struct hostent *gethostbyaddr(const void *address, socklen_t length,
                                         int family) {
-  gr_state *S = gr_coop_here();
-  gr_coop_end how;
-  if (!S) return GR_REAL(gethostbyaddr)(address, length, family);
-  if (struck(S)) return NULL;
-  host_job *h = new_job(BY_ADDRESS, address, length, family, NULL, 0);
-  struct hostent *found = ask(S, &by_address, h, &how);
-  return how == GR_COOP_CANNOT ? GR_REAL(gethostbyaddr)(address, length, family)
-                               : found;
+  struct hostent *found;
+  return asked(&by_address, BY_ADDRESS, address, length, family, &found)
+             ? found
+             : GR_REAL(gethostbyaddr)(address, length, family);
 }
 
 /* --- those with the caller's -------------------------------------------- */
@@ -174,10 +169,7 @@ static int give_up(const place *to) {
   return ECANCELED;
 }
 
-static int ask_into(gr_state *S, const gr_wait *what, host_job *h,
-                    const place *to, gr_coop_end *how) {
-  *how = h ? gr_coop_perform(S, what, &h->j) : GR_COOP_CANNOT;
-  if (*how != GR_COOP_LOOK) return give_up(to);
+static int hand_over(host_job *h, const place *to) {
   int result = h->result;
   *to->answer = NULL;
   *to->error = h->error;
@@ -186,53 +178,53 @@ static int ask_into(gr_state *S, const gr_wait *what, host_job *h,
   return result;
 }
 
+/* As `asked`; *result is what the function returns. */
+static bool asked_into(const gr_wait *what, int way, const void *key,
+                       size_t length, int family, const place *to,
+                       int *result) {
+  gr_state *S = gr_coop_here();
+  if (!S) return false;
+  gr_coop_end how = GR_COOP_STRUCK;
+  host_job *h = NULL;
+  if (!gr_coop_struck(S)) {
+    h = new_job(way, key, length, family, to->buffer, to->room);
+    how = h ? gr_coop_perform(S, what, &h->j) : GR_COOP_CANNOT;
+  }
+  *result = how == GR_COOP_LOOK ? hand_over(h, to) : give_up(to);
+  return how != GR_COOP_CANNOT;
+}
+
 GR_EXPORT int gethostbyname_r(const char *name, struct hostent *entry,
                               char *buffer, size_t room,
                               struct hostent **answer, int *error) {
-  gr_state *S = gr_coop_here();
   place to = {entry, answer, buffer, room, error};
-  gr_coop_end how = GR_COOP_CANNOT;
-  int result = 0;
-  if (S && gr_coop_struck(S)) return give_up(&to);
-  if (S)
-    result = ask_into(S, &by_name,
-                      new_job(BY_NAME, name, length_of(name), 0, buffer, room),
-                      &to, &how);
-  if (how != GR_COOP_CANNOT) return result;
-  return GR_REAL(gethostbyname_r)(name, entry, buffer, room, answer, error);
+  int result;
+  return asked_into(&by_name, BY_NAME, name, length_of(name), 0, &to, &result)
+             ? result
+             : GR_REAL(gethostbyname_r)(name, entry, buffer, room, answer,
+                                        error);
 }
 
 GR_EXPORT int gethostbyname2_r(const char *name, int family,
                                struct hostent *entry, char *buffer, size_t room,
                                struct hostent **answer, int *error) {
-  gr_state *S = gr_coop_here();
   place to = {entry, answer, buffer, room, error};
-  gr_coop_end how = GR_COOP_CANNOT;
-  int result = 0;
-  if (S && gr_coop_struck(S)) return give_up(&to);
-  if (S)
-    result = ask_into(
-        S, &by_name,
-        new_job(BY_NAME_OF_FAMILY, name, length_of(name), family, buffer, room),
-        &to, &how);
-  if (how != GR_COOP_CANNOT) return result;
-  return GR_REAL(gethostbyname2_r)(name, family, entry, buffer, room, answer,
-                                   error);
+  int result;
+  return asked_into(&by_name, BY_NAME_OF_FAMILY, name, length_of(name), family,
+                    &to, &result)
+             ? result
+             : GR_REAL(gethostbyname2_r)(name, family, entry, buffer, room,
+                                         answer, error);
 }
 
 GR_EXPORT int gethostbyaddr_r(const void *address, socklen_t length, int family,
                               struct hostent *entry, char *buffer, size_t room,
                               struct hostent **answer, int *error) {
-  gr_state *S = gr_coop_here();
   place to = {entry, answer, buffer, room, error};
-  gr_coop_end how = GR_COOP_CANNOT;
-  int result = 0;
-  if (S && gr_coop_struck(S)) return give_up(&to);
-  if (S)
-    result = ask_into(
-        S, &by_address,
-        new_job(BY_ADDRESS, address, length, family, buffer, room), &to, &how);
-  if (how != GR_COOP_CANNOT) return result;
-  return GR_REAL(gethostbyaddr_r)(address, length, family, entry, buffer, room,
-                                  answer, error);
+  int result;
+  return asked_into(&by_address, BY_ADDRESS, address, length, family, &to,
+                    &result)
+             ? result
+             : GR_REAL(gethostbyaddr_r)(address, length, family, entry, buffer,
+                                        room, answer, error);
 }

@@ -56,3 +56,8 @@ int green_limit_time(green_hub *hub, int64_t time_slice, int64_t cpu_budget) {
   if (r.code == GREEN_OK) gr_limits_set(hub->S, time_slice, cpu_budget);
   return r.code;
 }
+
+unsigned green_grants(lua_State *L) {
+  gr_state *S = gr_state_peek(L);
+  return S && S->shell ? S->shell->config.grants : 0;
+}

@@ -400,11 +400,9 @@ static int close_guard(lua_State *L) {
 static void set_guard_class(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &guard_key) == LUA_TNIL) {
     lua_pop(L, 1);
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 1);
     lua_pushcfunction(L, close_guard);
     lua_setfield(L, -2, "__close");
-    lua_pushcfunction(L, close_guard);
-    lua_setfield(L, -2, "__gc");
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &guard_key);
   }

@@ -129,12 +129,36 @@ typedef struct green_config {
   int64_t time_slice; /* ns that a greenlet runs before it gives way */
   int64_t cpu_budget; /* ns of CPU time that all greenlets have together */
   int time_signal;    /* for these two; 0: SIGRTMAX - 2 */
+  unsigned grants;    /* GREEN_GRANT_…, for green_opensandbox */
 } green_config;
 
 /* Opens Lua's standard libraries and lets `require "greenlua"` work.  The
  * second does the latter only: for states that have their libraries. */
 GREEN_API int green_openlibs(lua_State *L);
 GREEN_API int green_preload(lua_State *L);
+
+/* Instead of these, for scripts that you do not trust, in a state of theirs:
+ * the globals are then Lua's and greenlua's functions that reach nothing
+ * outside of the state, and what green_config.grants adds.  There is no way to
+ * files, sockets, processes, signals, C modules and os.exit, none to bytecode,
+ * to finalizers (which cannot be stopped) and into the debug library; `require`
+ * knows modules of greenlua only.  What you add to the globals is yours to
+ * judge.  Together with limits of memory and time (see below) a script can take
+ * no more than you give it, but for a C function that takes long: a pattern
+ * with many repetitions on a long string is the one that Lua has. */
+GREEN_API int green_opensandbox(lua_State *L);
+
+/* green_config.grants.  Sockets include UNIX ones, and files: of keys and
+ * certificates, and those that an HTTP server shows. */
+enum {
+  GREEN_GRANT_FILES = 1,
+  GREEN_GRANT_SOCKETS = 2,
+  GREEN_GRANT_PROCESSES = 4,
+  GREEN_GRANT_SIGNALS = 8 /* with GREEN_SIGNALS */
+};
+
+/* What the hub of a state was opened with. */
+GREEN_API unsigned green_grants(lua_State *L);
 
 /* All fields zero but size and open, which is green_openlibs. */
 static inline green_config green_defaults(void) {

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -360,11 +361,19 @@ static void close_fds(gr_hub *hub) {
 void gr_hub_after_fork(gr_hub *hub) {
   if (hub->pid == getpid()) return;
   hub->pid = getpid();
+  hub->loop_fd = -1; /* libev opens another one, whose number nobody knows */
   pthread_mutex_init(&hub->lock, NULL); /* some thread may have had it */
   hub->posts = NULL;
   hub->last_post = &hub->posts;
   if (hub->loop) ev_loop_fork(hub->loop);
   close_fds(hub);
+}
+
+/* libev tells nobody which descriptor it polls; it is the first it opens. */
+static int next_descriptor(void) {
+  int fd = epoll_create1(EPOLL_CLOEXEC);
+  if (fd >= 0) close(fd);
+  return fd;
 }
 
 int gr_hub_open(gr_hub *hub, const gr_hub_options *o) {
@@ -392,6 +401,7 @@ int gr_hub_open(gr_hub *hub, const gr_hub_options *o) {
   hub->at_exit = o->at_exit;
   hub->signals = o->signals;
   hub->owns_loop = !o->loop && !o->bare;
+  hub->loop_fd = hub->owns_loop ? next_descriptor() : -1;
   hub->loop = hub->owns_loop ? ev_loop_new(EVFLAG_AUTO) : o->loop;
   if (!hub->loop && !o->bare) return -1;
   if (gr_hub_reserve(hub)) {

@@ -154,6 +154,7 @@ struct gr_hub {
   /* the loop */
   struct ev_loop *loop; /* NULL: there is none, or the hub is closed */
   bool owns_loop;
+  int loop_fd; /* its own loop's epoll descriptor, which none may wait for */
   bool keeps_loop, kept; /* a host's, as long as something is awaited */
   bool dirty;            /* a watcher has been started or stopped */
   unsigned watched;      /* active watchers of descriptors and signals */

@@ -47,6 +47,7 @@ typedef struct gr_limits {
   int64_t since;        /* the thread's CPU time when that began */
   unsigned overrun;     /* the run that is to give way */
   lua_State *left;      /* by an error that was raised in the hook */
+  unsigned exhausted;   /* the run in which the budget was found used up */
   uint64_t preemptions; /* so far */
 } gr_limits;
 

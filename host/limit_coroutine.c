@@ -146,7 +146,10 @@ static int co_close(lua_State *L) {
 static void replace(lua_State *L, gr_state *S, const char *name,
                     lua_CFunction f) {
   lua_pushlightuserdata(L, S);
-  lua_getfield(L, -2, name);
+  if (lua_getfield(L, -2, name), lua_tocfunction(L, -1) == f) {
+    lua_pop(L, 2);
+    return;
+  }
   lua_pushcclosure(L, f, 2);
   lua_setfield(L, -2, name);
 }

@@ -27,12 +27,15 @@ gr_account *gr_account_of(gr_state *S, const gr_greenlet *g) {
   return g->account ? g->account : &S->limits->all;
 }
 
-/* With what has not been charged yet. */
-static bool spent(const gr_limits *l, const gr_account *a) {
-  int64_t more = a == l->running ? cpu_now() - l->since : 0;
+static bool over(const gr_account *a, int64_t more) {
   for (; a; a = a->parent)
     if (a->budget && a->used + more >= a->budget) return true;
   return false;
+}
+
+/* With what has not been charged yet. */
+static bool spent(const gr_limits *l, const gr_account *a) {
+  return over(a, a == l->running ? cpu_now() - l->since : 0);
 }
 
 static int64_t slice_of(const gr_account *a) {
@@ -40,10 +43,8 @@ static int64_t slice_of(const gr_account *a) {
   return a ? a->slice : 0;
 }
 
-static void charge(gr_limits *l) {
-  int64_t now = cpu_now();
+static void charge(gr_limits *l, int64_t now) {
   for (gr_account *a = l->running; a; a = a->parent) a->used += now - l->since;
-  l->running = NULL;
 }
 
 /* --- the hook ------------------------------------------------------------- */
@@ -118,6 +119,7 @@ static void on_overrun(lua_State *L, lua_Debug *ar) {
   }
   if (l && l->left == L) l->left = NULL;
   if (a && spent(l, a)) {
+    l->exhausted = S->hub.runs;
     end_it(L, S);
     return;
   }
@@ -156,26 +158,28 @@ static void overrun(gr_hub *hub, int64_t ns) {
 static void switched(gr_hub *hub, gr_waiter *w) {
   gr_state *S = (gr_state *)(void *)hub;
   gr_limits *l = S->limits;
-  if (l->running) charge(l);
-  if (!w || w == hub->main) return;
+  bool main = !w || w == hub->main;
   gr_greenlet *g = (gr_greenlet *)(void *)w;
-  gr_account *a = gr_account_of(S, g);
-  if (a == &l->all && !a->budget) return;
+  gr_account *a = main ? NULL : gr_account_of(S, g);
+  if (a == &l->all && !a->budget) a = NULL;
+  if (!a && !l->running) return;
+  int64_t now = cpu_now();
+  charge(l, now);
   l->running = a;
-  l->since = cpu_now();
-  if (!g->L || !spent(l, a)) return;
+  l->since = now;
+  if (!a || !g->L || !over(a, 0)) return;
   lua_State *L = w->stack && w->stack->inner ? w->stack->inner : g->L;
   set_hook(L, 1);
 }
 
 void gr_limit_begun(gr_state *S, gr_greenlet *g) {
   gr_account *a = gr_account_of(S, g);
-  if (spent(S->limits, a)) set_hook(g->L, 1);
+  if (over(a, 0)) set_hook(g->L, 1);
 }
 
 bool gr_limit_spent(gr_state *S) {
   gr_account *a = current_account(S);
-  return a && spent(S->limits, a);
+  return a && (over(a, 0) || S->limits->exhausted == S->hub.runs);
 }
 
 bool gr_limit_hooked(lua_State *L) {

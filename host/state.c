@@ -229,6 +229,17 @@ void gr_state_close(lua_State *L, gr_state *S) {
   S->slots = NULL;
 }
 
+void gr_set_class(lua_State *L, const gr_state *S, int object) {
+  object = lua_absindex(L, object);
+  if (S->no_finalizers && lua_istable(L, -1)) {
+    lua_pushliteral(L, "__gc");
+    if (lua_rawget(L, -2) != LUA_TNIL)
+      luaL_error(L, "a sandbox has no finalizers (__gc)");
+    lua_pop(L, 1);
+  }
+  lua_setmetatable(L, object);
+}
+
 void gr_need_loop(lua_State *L, const gr_state *S, const char *module) {
   gr_check_open(L, S);
   if (!S->hub.loop)

@@ -91,7 +91,8 @@ typedef struct gr_state {
   uint32_t nspare; /* coroutines in GR_T_SPARE */
   uint32_t living; /* greenlets, main not counted */
   uint32_t ended;
-  bool releasing;            /* C that waits in place is told of the end */
+  bool releasing;           /* C that waits in place is told of the end */
+  bool no_finalizers;       /* classes of scripts may not have any */
   bool closing;             /* nobody may wait any more */
   bool scoped;              /* GR_T_CONTEXT or GR_T_LOCALS has been used */
   gr_list expired;          /* timeouts that are still to be raised */
@@ -190,6 +191,10 @@ void gr_greenlet_start_at(lua_State *L, gr_state *S, gr_greenlet *g, double at);
  * NULL instead. */
 gr_greenlet *gr_check_greenlet(lua_State *L, int arg);
 gr_greenlet *gr_to_greenlet(lua_State *L, int arg);
+
+/* lua_setmetatable with a table that a script may have written to: raises where
+ * it must not have a finalizer (which nothing can stop) and has. */
+void gr_set_class(lua_State *L, const gr_state *S, int object);
 
 /* Make the table on top of the stack a metatable of greenlets. */
 void gr_mark_class(lua_State *L);

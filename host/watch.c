@@ -62,6 +62,8 @@ void gr_watch_verify(gr_hub *hub) {
     gr_watch *w = gr_container(gr_list_first(&hub->fresh), gr_watch, node);
     gr_node_remove(&w->node);
     gr_list_append(&hub->watches, &w->node);
-    if (fcntl(w->watcher.fd, F_GETFD) < 0) tell_closed(w);
+    /* The loop's own would be a circle, at which libev aborts as well. */
+    int fd = w->watcher.fd;
+    if (fd == hub->loop_fd || fcntl(fd, F_GETFD) < 0) tell_closed(w);
   }
 }

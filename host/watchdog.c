@@ -212,8 +212,9 @@ void gr_watchdog_hasten(gr_watchdog *dog, int64_t tick) {
 }
 
 void gr_watchdog_rouse(gr_watchdog *dog) {
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  if (!__atomic_load_n(&dog->resting, __ATOMIC_RELAXED)) return;
+  /* Either it sees that somebody runs, or we that it is about to sleep. */
+  __atomic_fetch_add(&dog->hub->runs, 0, __ATOMIC_SEQ_CST);
+  if (!__atomic_load_n(&dog->resting, __ATOMIC_SEQ_CST)) return;
   if (dog->pid != getpid()) return;
   pthread_mutex_lock(&dog->lock);
   __atomic_store_n(&dog->resting, 0, __ATOMIC_RELAXED);

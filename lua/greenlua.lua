@@ -60,7 +60,7 @@ local homes = {
 }
 local modules = {
   actor = true, context = true, dns = true, event = true, http = true, ["local"] = true,
-  lock = true, monkey = true, pool = true, queue = true, select = true,
+  lock = true, monkey = true, pool = true, queue = true, sandbox = true, select = true,
   server = true, signal = true, socket = true, ssl = true, supervisor = true,
   timeout = true, util = true, websocket = true,
 }

@@ -228,7 +228,7 @@ local function finish(self)
     self:_await_end(self.close_timeout)
   else
     repeat
-      local message, why = self:receive(math.max(0, deadline - green.now()))
+      local message, why = self:_linger(math.max(0, deadline - green.now()))
     until not message and why == "closed" or green.now() >= deadline
   end
   if self:_is_read() and self.over then return true end -- it reads to the very end
@@ -271,7 +271,8 @@ local function check_request(req)
   if req.method ~= "GET" then
     refuse(405, "a WebSocket is opened with GET", { Allow = "GET" })
   end
-  if not tokens(header(req, "upgrade")).websocket or not tokens(header(req, "connection")).upgrade then
+  if not tokens(header(req, "upgrade")).websocket or not tokens(header(req,
+    "connection")).upgrade then
     refuse(426, "this is a WebSocket", { Upgrade = "websocket", Connection = "Upgrade" })
   end
   if header(req, "sec-websocket-version") ~= "13" then

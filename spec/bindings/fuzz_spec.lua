@@ -8,20 +8,11 @@ local green = require "greenlua"
 local core = require "greenlua.core"
 local waitlist = require "greenlua.core.waitlist"
 local boundaries = require "spec.support.boundaries"
+local generator = require "spec.support.random"
 
 local GREENLETS, STEPS = 60, 1500 -- of one program, at most
 -- With all garbage collected in each pass a program takes thirty times as long.
 local SEEDS = core.fail_allocation(0) == -1 and 40 or 4
-
-local function generator(seed)
-  local state = seed * 2654435761 % 0x100000000 | 1
-  return function(n) -- 1 … n
-    state = state ~ state << 13 & 0xffffffff
-    state = state ~ state >> 17
-    state = state ~ state << 5 & 0xffffffff
-    return state % n + 1
-  end
-end
 
 local Program = {}
 Program.__index = Program

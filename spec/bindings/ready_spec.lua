@@ -1,4 +1,5 @@
 local green = require "greenlua"
+local lfs = require "lfs"
 local socket = require "greenlua.socket"
 local sockets = require "spec.support.sockets"
 local waitable = require "spec.support.waitable"
@@ -90,6 +91,12 @@ describe("greenlua.core.socket", function()
   it("tells of what is no descriptor", function()
     assert.same({ nil, "Bad file descriptor" }, { socket.wait_read(987654) })
     assert.same({ nil, "closed" }, { socket.wait_read(-1) })
+    for name in lfs.dir "/proc/self/fd" do -- the loop's own
+      local target = lfs.symlinkattributes("/proc/self/fd/" .. name, "target")
+      if target == "anon_inode:[eventpoll]" then
+        assert.same({ nil, "closed" }, { socket.wait_read(tonumber(name), 1) })
+      end
+    end
     assert.error_matches(function() socket.wait_read "x" end, "descriptor or object with getfd")
     assert.error_matches(function() socket.wait_read {} end, "descriptor or object with getfd")
     assert.error_matches(function() socket.wait_read() end, "descriptor or object with getfd")

@@ -5,6 +5,7 @@
 -- FUZZ=seed runs that one.
 
 local core = require "greenlua.core"
+local generator = require "spec.support.random"
 local green = require "greenlua"
 local socket = require "greenlua.socket"
 local sockets = require "spec.support.sockets"
@@ -12,16 +13,6 @@ local sockets = require "spec.support.sockets"
 local SEEDS = core.fail_allocation(0) == -1 and 60 or 6
 local BYTES = { "\n", "\r", "\r\n", "\0", "a", "bc", "--", "-", ("x"):rep(100), ("y\n"):rep(40),
   ("z"):rep(9000) }
-
-local function generator(seed)
-  local state = seed * 2654435761 % 0x100000000 | 1
-  return function(n) -- 1 … n
-    state = state ~ state << 13 & 0xffffffff
-    state = state ~ state >> 17
-    state = state ~ state << 5 & 0xffffffff
-    return state % n + 1
-  end
-end
 
 local function seeds()
   local chosen = tonumber(os.getenv "FUZZ")

@@ -83,4 +83,50 @@ describe("examples of HTTP", function()
     assert.equal("", curl(program, "%s/files/1 | cmp - " .. path .. "/numbers"))
     assert.matches("^HTTP/1.1 404 ", curl(program, "-i %s/files/2"))
   end)
+
+  describe("reverse_proxy.lua", function()
+    it("stands before its own server", function()
+      local program <close> = support.start { "examples/reverse_proxy.lua", "0" }
+      assert.equal("/a for 127.0.0.1\n", curl(program, "%s/a"))
+      assert.equal("/a for 1.2.3.4, 127.0.0.1\n",
+        curl(program, "-H 'X-Forwarded-For: 1.2.3.4' %s/a"))
+    end)
+
+    it("streams both ways, no faster than the slower side", function()
+      local program <close> = support.start { "examples/reverse_proxy.lua", "0" }
+      local path = os.tmpname()
+      finally(function() os.remove(path) end)
+      os.execute("seq 1 500000 >" .. path)
+      assert.equal("", curl(program, ("-T %s -X POST %%s/x | cmp - %s"):format(path, path)))
+      assert.equal("", curl(program,
+        ("-H 'Transfer-Encoding: chunked' -T %s -X POST %%s/x | cmp - %s"):format(path, path)))
+    end)
+
+    it("leaves out what is about one connection", function()
+      local scripted = require "spec.support.scripted"
+      local upstream <close> = scripted.server("HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\n" ..
+        "Keep-Alive: 5\r\nX-Hop: 1\r\nX-End: 2\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\nbody")
+      local program <close> = support.start { "examples/reverse_proxy.lua", "0", upstream.url }
+      local conn <close> = assert(socket.connect("127.0.0.1", sockets.port_of(program)))
+      conn:settimeout(10)
+      conn:send("GET /p?q HTTP/1.1\r\nHost: outside\r\nConnection: X-Mine\r\nX-Mine: 1\r\n" ..
+        "TE: trailers\r\nX-Other: 2\r\n\r\n")
+      local head = conn:read_until "\r\n\r\n"
+      assert.matches("^HTTP/1.1 200 OK", head)
+      assert.matches("X%-End: 2\r\n.*Set%-Cookie: a=1\r\nSet%-Cookie: b=2", head)
+      assert.no_matches("X%-Hop", head)
+      assert.no_matches("Keep%-Alive", head)
+      local asked = upstream.requests[1]
+      assert.matches("^GET /p%?q HTTP/1.1\r\nHost: 127.0.0.1:", asked)
+      assert.matches("\r\nX%-Other: 2\r\n.*X%-Forwarded%-Host: outside\r\n", asked)
+      assert.no_matches("X%-Mine", asked)
+      assert.no_matches("TE:", asked)
+    end)
+
+    it("tells that nobody answers", function()
+      local program <close> = support.start { "examples/reverse_proxy.lua", "0",
+        "http://127.0.0.1:1" }
+      assert.matches("^HTTP/1.1 502 .*connect: connection refused\n$", curl(program, "-i %s/"))
+    end)
+  end)
 end)

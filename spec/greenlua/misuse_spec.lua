@@ -31,6 +31,7 @@ local left_out = {
   ["ssl.core.setfd"] = true, ["ssl.core.setmethod"] = true, setfd = true, set_inheritable = true,
   detach = true, extend = true, keylog = true,
   warn = true, rawlink = true, -- what they say goes to stderr
+  map = true, map_async = true, imap = true, imap_unordered = true, -- endless if an iterator is
 }
 
 local function is_public(path, name)

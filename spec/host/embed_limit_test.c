@@ -363,7 +363,124 @@ static void limits_hubs_of_several_threads(void) {
   for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
 }
 
+/* --- sandboxes ------------------------------------------------------------ */
+
+static green_hub *sandbox(unsigned grants) {
+  green_config c = quiet();
+  c.open = green_opensandbox;
+  c.grants = grants;
+  c.memory = 16 * MB;
+  c.time_slice = MS;
+  return embed_open(c);
+}
+
+static void gives_a_sandbox_what_is_granted(void) {
+  green_hub *hub = sandbox(0);
+  CHECK(embed_do(hub, "assert(not io and not package and not os.execute"
+                      " and not string.dump and not debug.getinfo"
+                      " and not ('').dump)"));
+  CHECK(embed_do(hub,
+                 "local green = require 'greenlua' assert(green.Queue"
+                 " and green.Pool and green.LoopExit() and not green.socket"
+                 " and not pcall(require, 'greenlua.socket'))"));
+  CHECK(embed_do(hub, "assert(_G == require '_G')"));
+  green_free(hub);
+  hub = sandbox(GREEN_GRANT_SOCKETS);
+  CHECK(embed_do(hub, "require('greenlua.socket') assert(not io)"));
+  green_free(hub);
+  hub = sandbox(GREEN_GRANT_FILES | GREEN_GRANT_PROCESSES);
+  CHECK(embed_do(hub, "assert(io.open and io.popen and os.execute)"
+                      " assert(not pcall(require, 'greenlua.socket'))"));
+  green_free(hub);
+}
+
+/* Some are refused, the others have no effect. */
+static const char *const finalizers[] = {
+    "setmetatable({}, {__gc = gc})",
+    "local mt = {} setmetatable({}, mt) mt.__gc = gc setmetatable({}, mt)",
+    "local Q = require('greenlua').Queue Q.__gc = gc Q() Q(5)",
+    "local E = require('greenlua').Event E.__gc = gc E()",
+    "local E = require('greenlua').Event:extend 'E' E.__gc = gc E()",
+    "local C = require('greenlua').Greenlet:extend 'C' C.__gc = gc"
+    " C(print) C.spawn(print)",
+    "local Q = require('greenlua').Queue:extend 'Q' Q.__gc = gc Q() Q(3)",
+    "local q = require('greenlua').Queue() q.__index.__gc = gc"
+    " require('greenlua').Queue()",
+    "local L = require('greenlua').Local:extend 'L' L.__gc = gc L()",
+    "local T = require('greenlua').Timeout T.__gc = gc T(1):cancel()",
+    "local G = require('greenlua').Group:extend 'G' G.__gc = gc G()",
+    "local S = require('greenlua').Semaphore S.__gc = gc S():hold()",
+};
+
+static void lets_no_script_have_a_finalizer(void) {
+  for (size_t i = 0; i < sizeof finalizers / sizeof *finalizers; i++) {
+    green_hub *hub = sandbox(0);
+    CHECK(embed_do(hub, "function gc() ran = true end"));
+    embed_do(hub, finalizers[i]);
+    lua_settop(green_lua(hub), 0);
+    lua_gc(green_lua(hub), LUA_GCCOLLECT);
+    lua_gc(green_lua(hub), LUA_GCCOLLECT);
+    if (strcmp(embed_get(hub, "ran"), "nil"))
+      fprintf(stderr, "%s\n", finalizers[i]);
+    CHECK_TEXT(embed_get(hub, "ran"), "nil");
+    green_free(hub);
+  }
+}
+
+static const char *const escapes[] = {
+    "getmetatable('').__index = nil",
+    "return load('\\27Lua')()",
+    "debug.getregistry()",
+    "require 'greenlua.core'",
+    "require('greenlua').socket.bind('*', 0)",
+    "require('greenlua').shutdown()",
+    "coroutine.wrap(function() error(setmetatable({}, {__tostring = error}))"
+    " end)()",
+};
+
+static void refuses_attempts_to_escape(void) {
+  for (size_t i = 0; i < sizeof escapes / sizeof *escapes; i++) {
+    green_hub *hub = sandbox(0);
+    CHECK(!embed_do(hub, escapes[i]));
+    lua_settop(green_lua(hub), 0);
+    CHECK(embed_do(hub, "string.rep = nil assert(('x'):rep(2) == 'xx')"));
+    green_free(hub);
+  }
+}
+
+/* Those of time and memory meet in one. */
+static void outlives_scripts_that_mean_harm(void) {
+  static const char *const bad[] = {
+      "local green = require 'greenlua' while true do pcall(function()"
+      " local t = {} while true do t[#t + 1] = green.spawn(function() " FOREVER
+      " end) end end) end",
+      "local function f() return pcall(f) end while true do f() end",
+      "local function f() return xpcall(f, f) end while true do f() end",
+      "while true do pcall(string.rep, 'x', 1 << 30) end",
+      "local co while true do local last = co co = coroutine.wrap(function()"
+      " if last then last() end coroutine.yield() end) pcall(co) end",
+      "while true do pcall(error, setmetatable({}, {__tostring = "
+      "function() " FOREVER " end})) end",
+      "error(setmetatable({}, {__tostring = function() " FOREVER " end}))",
+      "local t <close> = setmetatable({}, {__close = function() " FOREVER
+      " end}) table.sort({1, 2, 3}, function() " FOREVER " end)",
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    green_hub *hub = sandbox(0);
+    CHECK(green_limit_time(hub, MS, 20 * MS) == GREEN_OK);
+    green_greenlet *g = embed_spawn(hub, bad[i], 0, NULL);
+    CHECK(green_run(hub) == GREEN_OK);
+    CHECK(embed_state(g) == GREEN_DEAD);
+    green_release(g);
+    green_free(hub);
+  }
+}
+
 int main(void) {
+  gives_a_sandbox_what_is_granted();
+  lets_no_script_have_a_finalizer();
+  refuses_attempts_to_escape();
+  outlives_scripts_that_mean_harm();
   lets_who_asks_for_too_much_die_alone();
   changes_the_limit_of_memory();
   limits_the_memory_of_a_state_of_the_hosts();

@@ -14,11 +14,11 @@ int main(void) {
   if (!hub) return 1;
   lua_State *L = green_lua(hub);
   lua_register(L, "wait_a_moment", wait_a_moment);
-  if (luaL_loadstring(L,
-                      "local green = require 'greenlua'"
-                      " local q = green.Queue()"
-                      " green.spawn(function() wait_a_moment() q:put 'hello' end)"
-                      " print(q:get(), require('greenlua.ssl')._VERSION ~= 0)"))
+  if (luaL_loadstring(
+          L, "local green = require 'greenlua'"
+             " local q = green.Queue()"
+             " green.spawn(function() wait_a_moment() q:put 'hello' end)"
+             " print(q:get(), require('greenlua.ssl')._VERSION ~= 0)"))
     return 2;
   green_release(green_spawn(L, 0, NULL));
   int code = green_run(hub);

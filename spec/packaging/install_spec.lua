@@ -44,8 +44,8 @@ if not sanitized then
     end)
 
     it("is found by pkg-config, as a static library", function()
-      local out = with_pkg_config
-        "$(pkg-config --cflags greenlua) $lib/libgreenlua.a -Wl,--as-needed $(pkg-config --static --libs greenlua)"
+      local out = with_pkg_config [[$(pkg-config --cflags greenlua) $lib/libgreenlua.a \
+        -Wl,--as-needed $(pkg-config --static --libs greenlua)]]
       assert.equal("hello\ttrue\n", out)
       assert.not_matches("libgreenlua", (sh("ldd %s/host", dir)))
     end)
@@ -88,9 +88,11 @@ if not sanitized then
   describe("greenlua among the sources of another project", function()
     it("is the library greenlua::greenlua, and sets nothing there", function()
       local dir = sh "mktemp -d":gsub("\n", "")
-      sh([[cmake -S spec/packaging/fetched -B '%s' -G Ninja -DGREENLUA_SOURCES="$PWD" >/dev/null]], dir)
+      sh([[cmake -S spec/packaging/fetched -B '%s' -G Ninja \
+        -DGREENLUA_SOURCES="$PWD" >/dev/null]], dir)
       assert.matches("\nbuild host: ", (sh("cat '%s/build.ninja'", dir)))
-      assert.equal("", (sh("ninja -C '%s' -t targets all | grep -E 'greenlua_module|_test:|main.c' || true", dir)))
+      assert.equal("", (sh(
+        "ninja -C '%s' -t targets all | grep -E 'greenlua_module|_test:|main.c' || true", dir)))
       sh("rm -rf '%s'", dir)
     end)
   end)

@@ -9,10 +9,7 @@ local socket = require "greenlua.socket"
 local M = {}
 
 --- A port that nobody listens on at this moment.
-function M.free_port()
-  local server <close> = assert(socket.bind("127.0.0.1", 0))
-  return (select(2, server:getsockname()))
-end
+M.free_port = require("spec.support.sockets").free_port
 
 --- A new folder in /tmp.
 function M.folder()

@@ -7,7 +7,7 @@
 -- 127.0.0.1, trusts everyone, and ends by itself after two minutes.
 
 local support = require "spec.support"
-local socket = require "greenlua.socket"
+local free_port = require("spec.support.sockets").free_port
 
 local M = {}
 
@@ -34,11 +34,6 @@ end
 local function owner()
   if capture "id -u" ~= "0" then return "" end
   return "runuser -u postgres -- "
-end
-
-local function free_port()
-  local server <close> = assert(socket.bind("127.0.0.1", 0))
-  return select(2, server:getsockname())
 end
 
 local function launch(self)

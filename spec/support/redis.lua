@@ -6,17 +6,13 @@
 -- It has a folder of its own, is reached by a port of 127.0.0.1 and by a UNIX socket
 -- there, keeps nothing, and ends by itself after a minute.
 
+local free_port = require("spec.support.sockets").free_port
 local socket = require "greenlua.socket"
 
 local M = {}
 
 local Server = {}
 Server.__index = Server
-
-local function free_port()
-  local server <close> = assert(socket.bind("127.0.0.1", 0))
-  return (select(2, server:getsockname()))
-end
 
 function Server:running()
   return (os.execute(("kill -0 %d 2>/dev/null"):format(self.pid)))

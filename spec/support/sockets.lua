@@ -18,6 +18,12 @@ function M.listen()
   return server, select(2, server:getsockname())
 end
 
+--- A port that nobody listens on at this moment.
+function M.free_port()
+  local server <close>, port = M.listen() -- luacheck: ignore
+  return port
+end
+
 --- Sends pieces of `size` bytes until no more goes: how many bytes went. The
 -- socket polls afterwards.
 function M.stuff(sock, size)

@@ -76,9 +76,6 @@ Program.__close = Program.close
 Program.__gc = Program.close
 
 --- A port that nobody listens on, as far as one can tell.
-function M.free_port()
-  local listener <close>, port = sockets.listen() -- luacheck: ignore
-  return port
-end
+M.free_port = sockets.free_port
 
 return M

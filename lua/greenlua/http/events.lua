@@ -67,6 +67,13 @@ local function check_options(options)
   end
 end
 
+--- Is it one, or one of a subclass?
+-- @function Events.is
+-- @param value
+-- @treturn boolean
+
+--- @section end
+
 --- Begin a stream of events; `res:events(options)` is the same. Options:
 --
 -- * `keep_alive` (15): seconds of silence until a comment is sent; false: none.
@@ -118,7 +125,9 @@ local function format(event)
   end
   if event.data ~= nil then
     local data = tostring(event.data):gsub("\r\n?", "\n")
-    for line in (data .. "\n"):gmatch "([^\n]*)\n" do lines[#lines + 1] = "data: " .. line .. "\n" end
+    for line in (data .. "\n"):gmatch "([^\n]*)\n" do
+      lines[#lines + 1] = "data: " .. line .. "\n"
+    end
   end
   if #lines == 0 then
     error("bad argument #1 to 'send' (an event has event, data, id or retry)", 3)

@@ -107,7 +107,7 @@ end
 
 local function flags(set, name)
   return function(ctx, ...)
-    for i = 1, name and select("#", ...) or 0 do
+    for i = 1, select("#", ...) do
       object.check_string(name, i + 1, (select(i, ...)))
     end
     local ok, reason = ctx[set](ctx, ...)
@@ -117,7 +117,14 @@ end
 
 context.setverify = flags("verify", "setverify")
 context.setoptions = flags("options", "setoptions")
-context.setdepth = flags "depth"
+
+--- How long a chain of certificates may be.
+function context.setdepth(ctx, depth)
+  if not math.tointeger(depth) then
+    error(("bad argument #2 to 'setdepth' (integer expected, got %s)"):format(type(depth)), 2)
+  end
+  return ctx:depth(depth) or false
+end
 
 --- The one curve for keys.
 function context.setcurve(ctx, name)

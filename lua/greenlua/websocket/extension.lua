@@ -35,7 +35,8 @@ end
 
 -- The number of a parameter's bits; nil: it is none.
 local function bits(value)
-  if type(value) ~= "string" or not value:find "^[89]$" and not value:find "^1[0-5]$" then return end
+  if type(value) ~= "string" or not value:find "^[89]$"
+    and not value:find "^1[0-5]$" then return end
   return math.tointeger(tonumber(value))
 end
 
@@ -153,9 +154,11 @@ function M.confirm(answer, compress)
     or (o.server_no_context_takeover and not parameters.server_no_context_takeover) then
     return nil, "the server does not agree to compress as asked: " .. answer
   end
-  local client = math.min(bits(parameters.client_max_window_bits) or 15, o.client_max_window_bits or 15)
+  local client = math.min(bits(parameters.client_max_window_bits) or 15,
+    o.client_max_window_bits or 15)
   return {
-    send_bits = sending(client), receive_bits = server, level = o.level or LEVEL, min = o.min or MIN,
+    send_bits = sending(client), receive_bits = server, level = o.level or LEVEL,
+      min = o.min or MIN,
     send_fresh = parameters.client_no_context_takeover or o.client_no_context_takeover or false,
     receive_fresh = parameters.server_no_context_takeover or false,
   }

@@ -70,14 +70,16 @@ local defaults = {
 -- @treturn table with the defaults
 function M.check(whose, arg, options)
   if options ~= nil and type(options) ~= "table" then
-    error(("bad argument #%d to '%s' (table expected, got %s)"):format(arg, whose, type(options)), 3)
+    error(("bad argument #%d to '%s' (table expected, got %s)"):format(arg, whose, type(options)),
+      3)
   end
   local settings = {}
   for name, value in pairs(defaults) do settings[name] = value end
   for name, value in pairs(options or {}) do
     local rule = known[whose][name]
     if not rule then
-      error(("bad argument #%d to '%s' (unknown option '%s')"):format(arg, whose, tostring(name)), 3)
+      error(("bad argument #%d to '%s' (unknown option '%s')"):format(arg, whose, tostring(name)),
+        3)
     end
     if not rule[2](value) then
       error(("bad argument #%d to '%s' (%s: %s expected, got %s)"):format(arg, whose, name, rule[1],

@@ -3,14 +3,15 @@
  *     build/release/bench/embed [frames]
  *
  * prints `metric value unit` lines.  `open_close` is a hub with its Lua state.
- * `step_idle` is green_step with nothing to
- * do.  `lua_switch` is two greenlets that give way to each other, `c_switch`
- * the same of two C functions; `lua_wake` two that park by turns and wake each
+ * `step_idle` is green_step with nothing to do.  `lua_switch` is two greenlets
+ * that give way to each other, `c_switch` the same of two C functions; `lua_wake` two that park by turns and wake each
  * other by semaphores, `c_wake` and `c_wake_k` two C functions that do so by
  * green_wait, in place and with a continuation.  `frame` is a step of a game in
- * which 10,000 characters wake once each. */
+ * which 10,000 characters wake once each, and `frame_floor` as many bare
+ * coroutines. */
 #include <greenlua.h>
 #include <lauxlib.h>
+#include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -152,6 +153,26 @@ static void open_and_close(int n) {
   printf("open_close %.0f us\n", (now() - t) / n * 1e6);
 }
 
+/* The least there is to do: bare coroutines, resumed by turns. */
+static void frame_floor(int n) {
+  static lua_State *all[CHARACTERS];
+  lua_State *L = luaL_newstate();
+  int nres;
+  luaL_openlibs(L);
+  luaL_checkstack(L, CHARACTERS + 10, NULL);
+  for (int i = 0; i < CHARACTERS; i++) {
+    all[i] = lua_newthread(L);
+    luaL_loadstring(all[i], "local yield, x = coroutine.yield, 0 "
+                            "while true do yield() x = x + 1 end");
+    lua_resume(all[i], L, 0, &nres);
+  }
+  double t = now();
+  for (int k = 0; k < n; k++)
+    for (int i = 0; i < CHARACTERS; i++) lua_resume(all[i], L, 0, &nres);
+  printf("frame_floor %.2f ms\n", (now() - t) / n * 1e3);
+  lua_close(L);
+}
+
 int main(int argc, char **argv) {
   open_and_close(200);
   green_config c = green_defaults();
@@ -167,5 +188,6 @@ int main(int argc, char **argv) {
   switches("c_wake", "play(me)", SWITCHES);
   switches("c_wake_k", "play(me, true)", SWITCHES / 2);
   frames(argc > 1 ? atoi(argv[1]) : 300);
+  frame_floor(argc > 1 ? atoi(argv[1]) : 300);
   return 0;
 }

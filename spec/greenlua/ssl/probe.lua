@@ -150,6 +150,7 @@ for _, c in ipairs { cert, loaded } do
 end
 say("index", conn:getpeercertificate(0))
 say("index", conn:getpeercertificate(9))
+say("index", conn:getpeercertificate(math.mininteger))
 say("chain", #conn:getpeerchain() > 0)
 say("no certificate", ssl.loadcertificate "nonsense")
 

@@ -13,7 +13,8 @@ local euro <const> = "κόσμε" -- five characters of two and three bytes
 -- name, bytes, what comes back
 local cases = {
   { "1.1.1 an empty text", { frame(text, ""), BYE }, { "text", "close 1000" } },
-  { "1.1.2 a text of 125 bytes", { frame(text, ("*"):rep(125)), BYE }, { "text of 125", "close 1000" } },
+  { "1.1.2 a text of 125 bytes", { frame(text, ("*"):rep(125)), BYE }, { "text of 125",
+    "close 1000" } },
   { "1.1.3 of 126", { frame(text, ("*"):rep(126)), BYE }, { "text of 126", "close 1000" } },
   { "1.1.5 of 128", { frame(text, ("*"):rep(128)), BYE }, { "text of 128", "close 1000" } },
   { "1.2.1 an empty binary message", { frame(binary, ""), BYE }, { "binary", "close 1000" } },
@@ -27,7 +28,8 @@ local cases = {
     { "pong of 125", "close 1000" } },
   { "2.5 a ping of 126 bytes", { frame(ping, ("\xfe"):rep(126)) }, { "close 1002" } },
   { "2.7 a pong that nobody asked for", { frame(pong, ""), BYE }, { "close 1000" } },
-  { "2.8 one with payload", { frame(pong, "x"), frame(ping, "y"), BYE }, { "pong y", "close 1000" } },
+  { "2.8 one with payload", { frame(pong, "x"), frame(ping, "y"), BYE }, { "pong y",
+    "close 1000" } },
   { "2.10 ten pings", { frame(ping, "p"):rep(10), BYE },
     { "pong p", "pong p", "pong p", "pong p", "pong p", "pong p", "pong p", "pong p", "pong p",
       "pong p", "close 1000" } },
@@ -43,7 +45,8 @@ local cases = {
   { "5.2 a pong in fragments", { frame(pong, "x", first) }, { "close 1002" } },
   { "5.3 a text in two fragments", { frame(text, "one ", first), frame(0, "two"), BYE },
     { "text one two", "close 1000" } },
-  { "5.6 a ping between fragments", { frame(text, "one ", first), frame(ping, "p"), frame(0, "two"), BYE },
+  { "5.6 a ping between fragments", { frame(text, "one ", first), frame(ping, "p"), frame(0, "two"),
+    BYE },
     { "pong p", "text one two", "close 1000" } },
   { "5.9 a fragment of nothing", { frame(0, "x") }, { "close 1002" } },
   { "5.10 one that is not the last", { frame(0, "x", first) }, { "close 1002" } },
@@ -58,15 +61,18 @@ local cases = {
   { "6.1.1 a text of no bytes in three fragments",
     { frame(text, "", first), frame(0, "", middle), frame(0, ""), BYE }, { "text", "close 1000" } },
   { "6.1.3 a text within empty fragments",
-    { frame(text, "", first), frame(0, "x", middle), frame(0, ""), BYE }, { "text x", "close 1000" } },
+    { frame(text, "", first), frame(0, "x", middle), frame(0, ""), BYE }, { "text x",
+      "close 1000" } },
   { "6.2.1 UTF-8", { frame(text, euro), BYE }, { "text " .. euro, "close 1000" } },
   { "6.2.2 UTF-8, cut between characters", { frame(text, "κό", first), frame(0, "σμε"), BYE },
     { "text " .. euro, "close 1000" } },
   { "6.2.3 UTF-8, cut within each character",
-    { frame(text, euro:sub(1, 1), first), frame(0, euro:sub(2, 3), middle), frame(0, euro:sub(4)), BYE },
+    { frame(text, euro:sub(1, 1), first), frame(0, euro:sub(2, 3), middle), frame(0, euro:sub(4)),
+      BYE },
     { "text " .. euro, "close 1000" } },
   { "6.3.1 invalid UTF-8", { frame(text, euro .. "\xed\xa0\x80edited") }, { "close 1007" } },
-  { "6.3.2 invalid UTF-8, cut", { frame(text, euro, first), frame(0, "\xed", middle), frame(0, "\xa0\x80") },
+  { "6.3.2 invalid UTF-8, cut", { frame(text, euro, first), frame(0, "\xed", middle), frame(0,
+    "\xa0\x80") },
     { "close 1007" } },
   { "6.4.1 that is told before the message ends", { frame(text, euro .. "\xf4\x90", first) },
     { "close 1007" } },
@@ -78,7 +84,8 @@ local cases = {
   { "7.1.2 two close frames", { BYE, BYE }, { "close 1000" } },
   { "7.1.3 a ping after the close", { BYE, frame(ping, "") }, { "close 1000" } },
   { "7.1.4 a message after it", { BYE, frame(text, "x") }, { "close 1000" } },
-  { "7.1.5 a fragment after it", { frame(text, "a", first), BYE, frame(0, "b") }, { "close 1000" } },
+  { "7.1.5 a fragment after it", { frame(text, "a", first), BYE, frame(0, "b") },
+    { "close 1000" } },
   { "7.3.1 a close without a code", { close() }, { "close" } },
   { "7.3.2 one of one byte", { frame("close", "\3") }, { "close 1002" } },
   { "7.3.4 with a reason", { close(1000, "bye") }, { "close 1000" } },
@@ -98,7 +105,8 @@ local cases = {
   { "a short length in two bytes", { frame(text, "x", { long = 2 }) }, { "close 1002" } },
   { "a short length in eight", { frame(text, "x", { long = 8 }) }, { "close 1002" } },
   { "a length of 2^63", { "\x82\xff\x80" .. ("\0"):rep(7) .. raw.MASK .. "x" }, { "close 1002" } },
-  { "a message that is too long", { frame(text, "", { size = 1 << 40 }) .. "x" }, { "close 1009" } },
+  { "a message that is too long", { frame(text, "", { size = 1 << 40 }) .. "x" },
+    { "close 1009" } },
   { "one that becomes so", { frame(text, ("x"):rep(200000), first), frame(0, ("x"):rep(200000)) },
     { "close 1009" }, whole = true },
 }
@@ -110,7 +118,8 @@ for opcode = 3, 15 do
   end
 end
 
-for _, code in ipairs { 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000,
+for _, code in ipairs { 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014,
+  3000,
   3999, 4000, 4999 } do
   cases[#cases + 1] = { "7.7 the code " .. code, { close(code) }, { "close " .. code } }
 end
@@ -121,9 +130,12 @@ end
 -- 6.5 … 6.22: which byte sequences are UTF-8.
 local valid = { "\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
   "\xef\xbf\xbd", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "\0" }
-local invalid = { "\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x41", "\xdf\xc0", "\xe0\x9f\xbf",
-  "\xe0\x80\x80", "\xed\xa0\x80", "\xed\xbf\xbf", "\xe2\x82", "\xf0\x8f\xbf\xbf", "\xf0\x80\x80\x80",
-  "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xf8\x88\x80\x80\x80", "\xfc\x84\x80\x80\x80\x80", "\xfe",
+local invalid = { "\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x41", "\xdf\xc0",
+  "\xe0\x9f\xbf",
+  "\xe0\x80\x80", "\xed\xa0\x80", "\xed\xbf\xbf", "\xe2\x82", "\xf0\x8f\xbf\xbf",
+    "\xf0\x80\x80\x80",
+  "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xf8\x88\x80\x80\x80", "\xfc\x84\x80\x80\x80\x80",
+    "\xfe",
   "\xff" }
 
 describe("a WebSocket server", function()
@@ -208,7 +220,8 @@ describe("a WebSocket client", function()
   end)
 
   it("answers pings and the close, then waits for the server to close", function()
-    local conn <close>, ws = client(frame(ping, "p", unmasked) .. frame("close", "\x0f\xa0why", unmasked))
+    local conn <close>, ws = client(frame(ping, "p", unmasked) .. frame("close", "\x0f\xa0why",
+      unmasked))
     local g = green.spawn(function() return ws:receive() end)
     assert.same({ "pong masked", "p" }, { raw.read(conn) })
     assert.same({ "close masked", "\x0f\xa0" }, { raw.read(conn) })

@@ -56,7 +56,7 @@ local function open_socket(to, options, timeout)
   end
   local settings = {}
   for name, value in pairs(options.connect or {}) do settings[name] = value end
-  settings.host, settings.port, settings.timeout = to.host, to.port, timeout
+  settings.host, settings.port, settings.timeout, settings.tls = to.host, to.port, timeout, nil
   return socket.connect(settings)
 end
 

@@ -142,6 +142,9 @@ function M.run(request, lease, options, state, deadline)
   if not head then
     return failure(state, status, ok and "header" or "send")
   end
+  if status == 101 and not request.seen.upgrade then
+    return nil, "bad response: a 101 that nobody asked for", "header"
+  end
   local sender = state.sender
   if sender and sender.go and not sender.go:ready() then sender:finish() end -- not wanted
   reader:patience(timeouts.body, deadline)

@@ -24,7 +24,7 @@ function Lease:release(reusable)
   local conn = self.conn
   if not self.live then return end
   self.live, self.conn = false, nil
-  self.pool:take_back(self.host, conn, reusable)
+  self.pool:_take_back(self.host, conn, reusable)
 end
 
 function Lease:__close() self:release(false) end
@@ -33,6 +33,11 @@ function Lease:__close() self:release(false) end
 -- @type Pool
 local Pool = object.class "Pool"
 M.Pool = Pool
+
+--- Is it a Pool?
+-- @function Pool.is
+-- @param value
+-- @treturn boolean
 
 function Pool:_init(options)
   self.max_per_host = options.max_per_host
@@ -43,7 +48,7 @@ function Pool:_init(options)
   self.total, self.idle, self.ticket = 0, 0, 0
 end
 
-function Pool:host_of(key)
+function Pool:_host_of(key)
   local host = self.hosts[key]
   if not host then
     host = { key = key, idle = {}, count = 0 }
@@ -53,24 +58,24 @@ function Pool:host_of(key)
 end
 
 -- A connection of the host is no more.
-function Pool:forget(host, conn)
+function Pool:_forget(host, conn)
   host.count, self.total = host.count - 1, self.total - 1
   if conn then conn:close() end
   if host.count == 0 and not self.waiting[host] then self.hosts[host.key] = nil end
 end
 
 -- The one at `i` of the idle ones, taken out.
-function Pool:pick(host, i)
+function Pool:_pick(host, i)
   self.idle = self.idle - 1
   return table.remove(host.idle, i)
 end
 
 -- The last one used is the least likely to have been closed by the other side.
-function Pool:pick_living(host)
+function Pool:_pick_living(host)
   while #host.idle > 0 do
-    local conn = self:pick(host, #host.idle)
+    local conn = self:_pick(host, #host.idle)
     if conn:is_good() then return conn end
-    self:forget(host, conn)
+    self:_forget(host, conn)
     self.hosts[host.key] = host
   end
 end
@@ -85,24 +90,24 @@ local function oldest(self)
 end
 
 -- Make room for one more, at the cost of one that nobody uses.
-function Pool:make_room(host)
+function Pool:_make_room(host)
   if host.count >= self.max_per_host then
     if #host.idle == 0 then return false end
-    self:forget(host, self:pick(host, 1))
+    self:_forget(host, self:_pick(host, 1))
     self.hosts[host.key] = host
   end
   if self.total >= self.max then
     local other = oldest(self)
     if not other then return false end
-    self:forget(other, self:pick(other, 1))
+    self:_forget(other, self:_pick(other, 1))
   end
   return true
 end
 
-function Pool:grant(host, fresh)
-  local conn = not fresh and self:pick_living(host) or nil
+function Pool:_grant(host, fresh)
+  local conn = not fresh and self:_pick_living(host) or nil
   if not conn then
-    if not self:make_room(host) then return nil end
+    if not self:_make_room(host) then return nil end
     host.count, self.total = host.count + 1, self.total + 1
     self.hosts[host.key] = host
   end
@@ -130,17 +135,17 @@ local function next_host(self)
 end
 
 -- Something has become free.
-function Pool:pass_on()
+function Pool:_pass_on()
   while next(self.waiting) do
     local host = next_host(self)
-    local lease = host and self:grant(host)
+    local lease = host and self:_grant(host)
     if not lease then return end
     host.waiters:wake(lease)
   end
 end
 
 -- A waiter that goes away may have been what kept its host in the list.
-local Leave = { __close = function(self) self[1]:pass_on() end }
+local Leave = { __close = function(self) self[1]:_pass_on() end }
 
 local function wait(self, host, timeout)
   host.waiters = host.waiters or waitlist.new("connection", function(lease)
@@ -163,31 +168,31 @@ end
 -- @treturn[2] string `"timeout"`, `"closed"`
 function Pool:acquire(key, timeout, fresh)
   if self.closed then return nil, "closed" end
-  local host = self:host_of(key)
+  local host = self:_host_of(key)
   local waits = host.waiters and host.waiters:first()
-  local lease = not waits and self:grant(host, fresh)
+  local lease = not waits and self:_grant(host, fresh)
   if lease then return lease end
   return wait(self, host, timeout)
 end
 
-function Pool:take_back(host, conn, reusable)
+function Pool:_take_back(host, conn, reusable)
   if conn and reusable and not self.closed and self.idle_timeout > 0 then
     conn.idle_since = now()
     table.insert(host.idle, conn)
     self.idle = self.idle + 1
-    self:sweep_later()
+    self:_sweep_later()
   else
-    self:forget(host, conn)
+    self:_forget(host, conn)
   end
-  self:pass_on()
+  self:_pass_on()
 end
 
 -- Close what has been idle too long: seconds until there will be more of it.
-function Pool:sweep()
+function Pool:_sweep()
   local limit, soonest = now() - self.idle_timeout, nil
   for _, host in pairs(self.hosts) do
     while host.idle[1] and host.idle[1].idle_since <= limit do
-      self:forget(host, self:pick(host, 1))
+      self:_forget(host, self:_pick(host, 1))
     end
     local first = host.idle[1]
     if first and (not soonest or first.idle_since < soonest) then soonest = first.idle_since end
@@ -197,15 +202,15 @@ end
 
 -- It runs while there is anything to sweep, and does not keep the program going.
 local function sweep_on(self)
-  local patience = self:sweep()
+  local patience = self:_sweep()
   while patience do
     green.sleep(patience, false)
-    patience = self:sweep()
+    patience = self:_sweep()
   end
   self.sweeper = nil
 end
 
-function Pool:sweep_later()
+function Pool:_sweep_later()
   if self.sweeper or self.idle_timeout == math.huge then return end
   self.sweeper = green.spawn(sweep_on, self)
 end
@@ -215,7 +220,7 @@ function Pool:close()
   if self.closed then return end
   self.closed = true
   for _, host in pairs(self.hosts) do
-    while #host.idle > 0 do self:forget(host, self:pick(host, #host.idle)) end
+    while #host.idle > 0 do self:_forget(host, self:_pick(host, #host.idle)) end
   end
   for host in pairs(self.waiting) do host.waiters:wake_all(nil) end
   if self.sweeper then self.sweeper:close() end

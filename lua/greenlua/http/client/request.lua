@@ -40,6 +40,7 @@ end
 -- bytes every time.
 local function list_fields(fields)
   local list, names = {}, {}
+  if next(fields) == nil then return list end
   for i, pair in ipairs(fields) do
     if type(pair) ~= "table" then bad("headers[%d]: {name, value} expected", i) end
     add(list, pair[1], pair[2])
@@ -69,12 +70,11 @@ end
 local function merge(own, defaults)
   local list = list_fields(own or {})
   local seen = names_of(list, own)
-  for _, field in ipairs(list_fields(defaults or {})) do
+  if not defaults then return list, seen end
+  for _, field in ipairs(list_fields(defaults)) do
     if seen[field[3]] == nil then table.insert(list, field) end
   end
-  local all = names_of(list, own)
-  for name, value in pairs(seen) do if value == false then all[name] = false end end
-  return list, all
+  return list, names_of(list, own)
 end
 
 local function credentials(auth, bearer)

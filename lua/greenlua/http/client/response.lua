@@ -297,9 +297,11 @@ end
 
 function Response:__close() self:close() end
 
--- Nobody can be told here of what goes wrong.
+-- A finalizer can close a connection, but no greenlet: what still sends finds out.
 function Response:__gc()
-  if self._lease then pcall(self.close, self) end
+  local lease = self._lease
+  self._lease = nil
+  if lease then lease:release(false) end
 end
 
 function Response:__tostring()

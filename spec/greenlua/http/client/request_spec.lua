@@ -49,6 +49,10 @@ describe("http.client's requests", function()
     assert.no_matches("[Xx]%-[Bb]", server.requests[2])
   end)
 
+  it("do not ask for a part of something compressed", function()
+    assert.no_matches("gzip", (sent("get", { headers = { Range = "bytes=0-1" } })))
+  end)
+
   it("add a query to the URL", function()
     assert.matches("^GET /%?a=1&b=x%+y ", (sent("get", { query = { b = "x y", a = 1 } })))
     assert.matches("^GET /%?c=d&a=1 ", (sent("get", { query = { a = 1 } }, "/?c=d")))
@@ -165,11 +169,8 @@ describe("http.client's requests", function()
   it("come again without Expect where that is not understood", function()
     local requests = {}
     local server <close> = scripted.server(function(peer, n)
-      for _ = 1, 2 do
-        requests[#requests + 1] = scripted.read(peer)
-        peer:send(#requests == 1 and "HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n" or OK)
-      end
-      return n
+      requests[n] = n == 1 and peer:read_until "\r\n\r\n" or scripted.read(peer)
+      peer:send(n == 1 and "HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n" or OK)
     end)
     local client <close> = http.client { expect = true }
     assert.equal(200, client:post(server.url, { body = "x" }).status)
@@ -233,6 +234,9 @@ describe("http.client's requests", function()
       assert.matches(why, err, 1, true)
     end
     assert.has_error(function() http.client { max_per_host = "x" } end)
+    assert.has_error(function() http.client { max_per_host = 0 } end)
+    local _, err = pcall(function() client:get "x" end)
+    assert.matches("request_spec.lua:%d+: bad request", err)
     client:close()
     assert.has_error(function() client:get "http://a/" end)
   end)

@@ -289,8 +289,26 @@ describe("http.client's responses", function()
       assert.same({ 0, 0 }, { client:counts() })
     end)
 
+    it("end what is still being sent, too, if nobody has them", function()
+      local server <close> = scripted.server(function(peer)
+        peer:read_until "\r\n\r\n"
+        peer:send "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+        peer:receive "*a"
+      end)
+      local client <close> = http.client()
+      local res = assert(client:post { url = server.url, stream = true, body = function()
+        green.sleep(0.001)
+        return "x"
+      end })
+      assert.equal(9, res.content_length)
+      res = nil -- luacheck: ignore
+      collectgarbage()
+      collectgarbage()
+      assert.same({ 0, 0 }, { client:counts() })
+    end)
+
     it("are decompressed no faster than they are read", function()
-      local bomb = gzip(("\0"):rep(50000000))
+      local bomb = gzip(("\0"):rep(5000000))
       local s <close> = open(with_length(bomb, "Content-Encoding: gzip\r\n"))
       local res = s.res
       assert.is_true(#res:read_some() <= 32768)
@@ -312,6 +330,8 @@ describe("http.client's responses", function()
       assert.equal("second", conn:receive())
       local plain = get(with_length "x")
       assert.is_nil(plain:upgrade())
+      assert.same({ nil, "bad response: a 101 that nobody asked for", "header", 0, 0 },
+        { get "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\n\r\n" })
     end)
 
     it("say what is no way to read them", function()

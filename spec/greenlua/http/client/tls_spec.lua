@@ -50,6 +50,8 @@ describe("http.client", function()
       assert.matches("certificate verify failed", err)
       assert.equal("tls", phase)
       assert.same({ 0, 0 }, { client:counts() })
+      green.sleep(0.005)
+      assert.matches("unknown ca", said[1])
       local other <close> = http.client { tls = trust }
       assert.equal("/ localhost -", web.must(other:get(secure_url())).body)
       assert.equal("/ 127.0.0.1 -", web.must(other:get(secure_url("/", "127.0.0.1"))).body)
@@ -141,7 +143,8 @@ describe("http.client", function()
       local client <close> = http.client { proxy = proxy.url }
       assert.equal("ok", client:get("http://x.example/a?b").body)
       assert.equal("ok", client:get("http://y.example:81/").body)
-      assert.matches("^GET http://x.example/a%?b HTTP/1.1\r\nHost: x.example\r\n", proxy.requests[1])
+      assert.matches("^GET http://x.example/a%?b HTTP/1.1\r\nHost: x.example\r\n",
+        proxy.requests[1])
       assert.matches("^GET http://y.example:81/ HTTP/1.1\r\nHost: y.example:81\r\n",
         proxy.requests[2])
       assert.equal(1, proxy.accepted)
