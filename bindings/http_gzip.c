@@ -74,7 +74,8 @@ static void weaken_tag(grh_response *r) {
 static bool may_gzip(const grh_response *r, size_t size) {
   const grh_conn *c = r->c;
   if (!c->server->gzip || r->plain || r->encoded || r->status < 200 ||
-      r->status == 204 || r->status == 206 || r->status == 304)
+      r->status == 204 || r->status == 205 || r->status == 206 ||
+      r->status == 304)
     return false;
   if (size && size < c->server->gzip_min) return false;
   return r->state == GRH_FRESH && compressible(r);

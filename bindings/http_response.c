@@ -174,6 +174,8 @@ static void decide_end(grh_conn *c) {
 
 static char *put_framing(grh_response *r, char *to) {
   if (has_no_length(r->status)) return to;
+  /* Who knows 205 expects nothing, who does not is told so. */
+  if (r->status == 205) return PUT(to, "Content-Length: 0\r\n");
   if (r->sized) {
     to = PUT(to, "Content-Length: ");
     to = put_number(to, r->length);

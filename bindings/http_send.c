@@ -29,7 +29,8 @@ static int put_head(grh_response *r, const char *extra, size_t ne,
 }
 
 void grh_settle_body(grh_response *r) {
-  r->bodiless = grh_is_head(r->c->req) || r->status == 204 || r->status == 304;
+  r->bodiless = grh_is_head(r->c->req) || r->status == 204 ||
+                r->status == 205 || r->status == 304;
 }
 
 /* --- whole -------------------------------------------------------------- */
@@ -63,7 +64,7 @@ int grh_send_body(lua_State *L, grh_response *r, int arg) {
 static void begin_body(grh_response *r) {
   grh_settle_body(r);
   r->chunked = !r->sized && r->c->req->head.minor && r->status != 204 &&
-               r->status != 304;
+               r->status != 205 && r->status != 304;
   r->state = GRH_STREAMING;
 }
 

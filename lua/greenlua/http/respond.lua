@@ -73,6 +73,16 @@ local function answer_of(req, err)
   if status then return status, core.reason(status) .. "\n" end
 end
 
+local function answer(res, status, text, headers)
+  if res.over or res.finished then return end
+  if res.head_sent then return res:abort() end
+  res:clear_headers()
+  res.status = status
+  for name, value in pairs(headers or {}) do res:set_header(name, value) end
+  res:set_header("Content-Type", "text/plain; charset=utf-8")
+  res:send(text)
+end
+
 --- Tell of what a handler raised, and answer as far as that can be done.
 -- @tparam ?Request req nil: it was refused, and the log failed
 -- @tparam ?Response res
@@ -83,17 +93,14 @@ function M.fail(req, res, err, trace, server)
   if greenlet.GreenletExit.is(err) then error(err, 0) end -- the connection was killed
   if not req then return server:report(err, trace) end
   local status, text, headers = answer_of(req, err)
+  local told, why = true, nil
   if not status then
     status, text = 500, core.reason(500) .. "\n"
-    req.server:report(err, trace, req)
+    told, why = pcall(req.server.report, req.server, err, trace, req)
   end
-  if res.over or res.finished then return end
-  if res.head_sent then return res:abort() end
-  res:clear_headers()
-  res.status = status
-  for name, value in pairs(headers or {}) do res:set_header(name, value) end
-  res:set_header("Content-Type", "text/plain; charset=utf-8")
-  res:send(text)
+  -- That it could not be told of is no reason to leave the client without an answer.
+  if told or not greenlet.GreenletExit.is(why) then answer(res, status, text, headers) end
+  if not told then error(why, 0) end
 end
 
 return M

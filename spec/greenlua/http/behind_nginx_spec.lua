@@ -39,7 +39,7 @@ describe("http.Server, behind nginx", function()
     local reply, _, partial = conn:receive "*a"
     reply = reply or partial or ""
     local statuses = {}
-    for status in ("\n" .. reply):gmatch "HTTP/1%.1 (%d%d%d) " do statuses[#statuses + 1] = status end
+    for status in reply:gmatch "HTTP/1%.1 (%d%d%d) " do statuses[#statuses + 1] = status end
     return statuses, reply
   end
 
@@ -57,7 +57,8 @@ describe("http.Server, behind nginx", function()
     ["chunks with a quoted CRLF"] = "Transfer-Encoding: chunked\r\n\r\n"
       .. inner:gsub("\r\n", ";a=\"\r\n", 1),
     ["a trailer"] = "Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n",
-    ["a trailer with a length"] = "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 40\r\n\r\n",
+    ["a trailer with a length"] = "Transfer-Encoding: chunked\r\n\r\n"
+      .. "0\r\nContent-Length: 40\r\n\r\n",
     ["both"] = ("Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n"):format(#inner) .. inner,
     ["both, the other way"] = "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n" .. inner,
     ["a coding with a tab"] = "Transfer-Encoding:\tchunked\r\n\r\n" .. inner,

@@ -88,8 +88,8 @@ describe("greenlua.http.forms", function()
   end)
 
   it("reads a part that ends with its head, and an empty one, however they are cut", function()
-    local body = '--XyY\r\nContent-Disposition: form-data; name="a"\r\n\r\n--XyY\r\n'
-      .. 'Content-Disposition: form-data; name="b"\r\n\r\n\r\n--XyY--\r\n'
+    local body = '--XyZ\r\nContent-Disposition: form-data; name="a"\r\n\r\n--XyZ\r\n'
+      .. 'Content-Disposition: form-data; name="b"\r\n\r\n\r\n--XyZ--\r\n'
     for size = 1, 30 do
       local conn <close> = web.connect(server)
       conn:send(("POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n"

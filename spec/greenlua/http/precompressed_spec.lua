@@ -24,7 +24,8 @@ describe("http.static with precompressed files", function()
     lfs.mkdir(root .. "/alone.js.gz")
     local router = http.router()
     router:mount("/plain", http.static.handler(root))
-    router:mount("/packed", http.static.handler(root, { precompressed = true, cache = "max-age=1" }))
+    router:mount("/packed", http.static.handler(root,
+      { precompressed = true, cache = "max-age=1" }))
     router:mount("/raw", function(req, res)
       res.compress = false
       return http.static.handler(root, { precompressed = true })(req, res)
@@ -57,10 +58,10 @@ describe("http.static with precompressed files", function()
 
   it("to those who accept them only", function()
     for _, accepted in ipairs { "identity", "gzip;q=0", "br", "xgzip" } do
-      assert.equal("the page itself", get("/packed/page.html", { ["Accept-Encoding"] = accepted }).body)
+      local r = get("/packed/page.html", { ["Accept-Encoding"] = accepted })
+      assert.equal("the page itself", r.body)
     end
-    assert.is_nil(get "/plain/page.html".headers["content-encoding"] == "gzip"
-      and get "/plain/page.html".body == "GZIPPED" or nil)
+    assert.equal("the page itself", get "/plain/page.html".body)
     assert.equal("the page itself", get "/raw/page.html".body)
     assert.equal("GZIPPED", get "/packed/page.html.gz".body)
     assert.is_nil(get "/packed/page.html.gz".headers["content-encoding"])

@@ -106,6 +106,16 @@ describe("the head of a response", function()
     assert.equal(1, count)
   end)
 
+  it("comes though the failure cannot be told of", function()
+    local bad = setmetatable({}, { __tostring = function() error "no words" end })
+    local silent, told = green.on_error(), nil
+    green.on_error(function(_, err) told = err end)
+    finally(function() green.on_error(silent) end)
+    assert.equal(500, get(function() error(bad) end).status)
+    green.sleep(0)
+    assert.matches("no words", tostring(told))
+  end)
+
   describe("without a body", function()
     local path
 
@@ -118,7 +128,7 @@ describe("the head of a response", function()
     teardown(function() os.remove(path) end)
 
     it("takes none of a file", function()
-      for _, status in ipairs { 204, 304 } do
+      for _, status in ipairs { 204, 205, 304 } do
         local conn <close> = web.connect(server)
         routes["/"] = function(_, res)
           res.status = status

@@ -88,7 +88,7 @@ describe("the trailer of a request", function()
   end)
 
   it("is refused if it is none", function()
-    for _, trailer in ipairs { " A: b\r\n", "A: b\r\n c\r\n", "A\0: b\r\n", "A: \0\r\n", 
+    for _, trailer in ipairs { " A: b\r\n", "A: b\r\n c\r\n", "A\0: b\r\n", "A: \0\r\n",
       "A(: b\r\n",
       "A: b\1\r\n", "A: \127\r\n", ": b\r\n", "A: b\rC: d\r\n", "A: b\nC: d\r\n", "A\t: b\r\n" } do
       assert.matches("^HTTP/1.1 200 ", (web.raw(server, post(trailer))))
