@@ -70,6 +70,7 @@ static void sift_down(gr_timers *h, uint32_t i, struct gr_deadline d) {
 }
 
 void gr_timers_add(gr_timers *h, gr_timer *t, double at, bool daemon) {
+  daemon = daemon || at == INFINITY; /* it never comes */
   assert(!t->place && !isnan(at));
   assert(h->count + FIRST < h->room);
   t->seq = h->seq++;

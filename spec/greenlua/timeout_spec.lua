@@ -304,6 +304,13 @@ describe("greenlua.timeout", function()
       end
     end)
 
+    it("hides no deadlock if it never expires #main", function()
+      local timer <close> = Timeout(math.huge) -- luacheck: ignore
+      local ok, err = pcall(waitlist.new("nothing").wait, waitlist.new "nothing")
+      assert.is_false(ok)
+      assert.is_true(green.LoopExit.is(err), tostring(err))
+    end)
+
     it("is raised in main, wherever it waits #main", function()
       local timer = Timeout(0.001)
       assert.equal(timer, caught(green.sleep, 1))
