@@ -165,6 +165,8 @@ describe("greenlua.ssl as LuaSec", function()
     assert.is_true(conn:dohandshake())
     g:get()
     assert.matches("TLS", (ssl.core.info(conn)))
+    local methods = getmetatable(conn).__index
+    finally(function() methods.shout = nil end)
     ssl.core.setmethod("shout", function(self, text) return self:send(text:upper() .. "\n") end)
     conn:shout "hi"
     assert.equal("HI", peer:receive())
