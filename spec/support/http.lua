@@ -112,7 +112,8 @@ end
 --- What a command of the shell says, while servers of this process run.
 function M.shell(command)
   local path = os.tmpname()
-  os.execute(("{ unset LD_PRELOAD; { %s\n} >%s.out 2>&1; mv %s.out %s; } &"):format(command, path, path, path))
+  os.execute(("{ unset LD_PRELOAD; { %s\n} >%s.out 2>&1; mv %s.out %s; } &")
+    :format(command, path, path, path))
   local text = ""
   for _ = 1, 2000 do
     green.sleep(0.005)
