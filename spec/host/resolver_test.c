@@ -11,6 +11,7 @@
 #include "alloc.h"
 #include "check.h"
 #include "lookup.h"
+#include "main_hub.h"
 
 /* --- messages ------------------------------------------------------------ */
 
@@ -161,23 +162,6 @@ static void reads_servers(void) {
 }
 
 /* --- a resolver ---------------------------------------------------------- */
-
-static gr_hub hub;
-static gr_waiter me; /* main */
-static const gr_wait some_wait = {.name = "some"};
-
-static void resume(gr_hub *h, gr_waiter *w) {
-  (void)h, (void)w;
-  CHECK(!"nobody is to be resumed");
-}
-
-static void open_hub(void) {
-  CHECK(!gr_hub_init(&hub, NULL));
-  gr_waiter_init(&me);
-  me.state = GR_RUNNING;
-  hub.main = hub.current = &me;
-  hub.resume = resume;
-}
 
 static void on_done(gr_lookup *l) {
   *(bool *)l->data = true;
