@@ -89,16 +89,6 @@ static int would_gzip(lua_State *L) {
   return 1;
 }
 
-static void *allocate(void *opaque, unsigned items, unsigned size) {
-  (void)opaque;
-  return gr_realloc(NULL, (size_t)items * size);
-}
-
-static void release(void *opaque, void *p) {
-  (void)opaque;
-  gr_free(p);
-}
-
 /* _accepts_gzip(res) -> does the client? */
 static int accepts_gzip(lua_State *L) {
   lua_pushboolean(L, accepts(grh_check_live(L, 1)->c->req));
@@ -134,8 +124,8 @@ bool grh_gzips(grh_response *r, size_t size) {
   if (!accepts(c->req)) return false;
   struct grh_gzip *g = gr_calloc(sizeof *g);
   if (!g) return false;
-  g->z.zalloc = allocate;
-  g->z.zfree = release;
+  g->z.zalloc = gr_zalloc;
+  g->z.zfree = gr_zfree;
   if (deflateInit2(&g->z, 5, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY)) {
     gr_free(g);
     return false;

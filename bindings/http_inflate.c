@@ -19,16 +19,6 @@ typedef struct inflater {
   bool ended;   /* the data say that they are complete */
 } inflater;
 
-static void *allocate(void *opaque, unsigned items, unsigned size) {
-  (void)opaque;
-  return gr_realloc(NULL, (size_t)items * size);
-}
-
-static void release(void *opaque, void *p) {
-  (void)opaque;
-  gr_free(p);
-}
-
 static inflater *check(lua_State *L) {
   inflater *f = lua_touserdata(L, 1);
   if (!f || lua_type(L, 1) != LUA_TUSERDATA || lua_rawlen(L, 1) != sizeof *f ||
@@ -46,8 +36,8 @@ static int window(const inflater *f, const unsigned char *s, size_t n) {
 }
 
 static bool start(inflater *f, const char *s, size_t n) {
-  f->z.zalloc = allocate;
-  f->z.zfree = release;
+  f->z.zalloc = gr_zalloc;
+  f->z.zfree = gr_zfree;
   if (inflateInit2(&f->z, window(f, (const unsigned char *)s, n)) != Z_OK)
     return false;
   f->open = f->started = true;

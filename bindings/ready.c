@@ -29,15 +29,7 @@ static guard *push_guard(lua_State *L) {
   guard *g = lua_newuserdatauv(L, sizeof *g, 0);
   gr_watch_init(&g->watch);
   gr_list_init(&g->waiters);
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &guard_key) == LUA_TNIL) {
-    lua_pop(L, 1);
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, close_guard);
-    lua_setfield(L, -2, "__close");
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &guard_key);
-  }
-  lua_setmetatable(L, -2);
+  gr_set_closer(L, &guard_key, close_guard);
   lua_toclose(L, -1);
   return g;
 }

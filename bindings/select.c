@@ -69,15 +69,9 @@ static selection *push_selection(lua_State *L, gr_state *S) {
 }
 
 static void guard(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &guard_key) == LUA_TNIL) {
-    lua_pop(L, 1);
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, disarm_all);
-    lua_setfield(L, -2, "__close");
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &guard_key);
-  }
-  lua_setmetatable(L, SELECTION);
+  lua_pushvalue(L, SELECTION);
+  gr_set_closer(L, &guard_key, disarm_all);
+  lua_pop(L, 1);
   lua_toclose(L, SELECTION);
 }
 

@@ -32,15 +32,7 @@ static const char task_key;
 static task *push_task(lua_State *L) {
   task *t = lua_newuserdatauv(L, sizeof *t, 0);
   *t = (task){.fd = -1};
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &task_key) == LUA_TNIL) {
-    lua_pop(L, 1);
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, close_task);
-    lua_setfield(L, -2, "__close");
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &task_key);
-  }
-  lua_setmetatable(L, -2);
+  gr_set_closer(L, &task_key, close_task);
   lua_toclose(L, -1);
   return t;
 }

@@ -18,25 +18,14 @@ struct grw_inflater {
   z_stream z;
 };
 
-/* zlib's memory is ours, so that its want of it can be tested. */
-static void *allocate(void *opaque, uInt count, uInt size) {
-  (void)opaque;
-  return gr_realloc(NULL, (size_t)count * size);
-}
-
-static void release(void *opaque, void *p) {
-  (void)opaque;
-  gr_free(p);
-}
-
 /* --- receiving ---------------------------------------------------------- */
 
 static bool have_inflater(grw_socket *w) {
   if (w->inflater) return true;
   grw_inflater *i = gr_calloc(sizeof *i);
   if (i) {
-    i->z.zalloc = allocate;
-    i->z.zfree = release;
+    i->z.zalloc = gr_zalloc;
+    i->z.zfree = gr_zfree;
     if (inflateInit2(&i->z, -w->unsqueeze.bits) == Z_OK) {
       w->inflater = i;
       return true;
@@ -104,8 +93,8 @@ static grw_deflater *new_deflater(const grw_socket *w) {
   if (!d) return NULL;
   d->bits = w->squeeze.bits;
   d->level = w->level;
-  d->z.zalloc = allocate;
-  d->z.zfree = release;
+  d->z.zalloc = gr_zalloc;
+  d->z.zfree = gr_zfree;
   if (deflateInit2(&d->z, d->level, Z_DEFLATED, -d->bits, 8,
                    Z_DEFAULT_STRATEGY) == Z_OK)
     return d;

@@ -39,6 +39,16 @@ void gr_free(void *p) {
   free(p);
 }
 
+void *gr_zalloc(void *opaque, unsigned items, unsigned size) {
+  (void)opaque;
+  return gr_realloc(NULL, (size_t)items * size);
+}
+
+void gr_zfree(void *opaque, void *p) {
+  (void)opaque;
+  gr_free(p);
+}
+
 void *gr_lua_alloc(void *ud, void *p, size_t old, size_t size) {
   (void)ud;
   if (!size) {

@@ -11,6 +11,10 @@ void *gr_realloc(void *p, size_t size); /* NULL: out of memory */
 void *gr_calloc(size_t size);           /* zeroed */
 void gr_free(void *p);
 
+/* The same for zlib: its alloc_func and free_func. */
+void *gr_zalloc(void *opaque, unsigned items, unsigned size);
+void gr_zfree(void *opaque, void *p);
+
 /* A lua_Alloc over realloc(3). */
 void *gr_lua_alloc(void *ud, void *p, size_t old, size_t size);
 

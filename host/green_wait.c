@@ -396,19 +396,6 @@ static int close_guard(lua_State *L) {
   return 0;
 }
 
-/* Of the guard on top. */
-static void set_guard_class(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &guard_key) == LUA_TNIL) {
-    lua_pop(L, 1);
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, close_guard);
-    lua_setfield(L, -2, "__close");
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &guard_key);
-  }
-  lua_setmetatable(L, -2);
-}
-
 static void no_orphan(green_wait *w) {
   green_wait **link = &w->hub->orphans;
   while (*link != w) link = &(*link)->next;
@@ -426,7 +413,7 @@ static guard *push_guard(lua_State *L, green_wait *w) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   guard *of = lua_newuserdatauv(L, sizeof *of, 0);
   *of = (guard){.w = NULL};
-  set_guard_class(L);
+  gr_set_closer(L, &guard_key, close_guard);
   lua_toclose(L, -1);
   of->w = w;
   no_orphan(w);

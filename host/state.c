@@ -20,6 +20,18 @@ void gr_push_policy(lua_State *L, gr_state *S, int p) {
   lua_xmove(S->L, L, 1);
 }
 
+void gr_set_closer(lua_State *L, const void *closer_key, lua_CFunction close) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, closer_key) == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, close);
+    lua_setfield(L, -2, "__close");
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, closer_key);
+  }
+  lua_setmetatable(L, -2);
+}
+
 void gr_setfuncs(lua_State *L, gr_state *S, const luaL_Reg *funcs) {
   lua_pushlightuserdata(L, S);
   luaL_setfuncs(L, funcs, 1);

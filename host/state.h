@@ -137,6 +137,11 @@ static inline gr_state *gr_state_of(lua_State *L) {
   return (gr_state *)lua_touserdata(L, lua_upvalueindex(1));
 }
 
+/* Have `close` called with the userdata on top of the stack when the variable
+ * that holds it goes out of scope (lua_toclose).  The metatable for that is
+ * kept in the registry at `key`. */
+void gr_set_closer(lua_State *L, const void *key, lua_CFunction close);
+
 /* luaL_setfuncs with the state as the only upvalue. */
 void gr_setfuncs(lua_State *L, gr_state *S, const luaL_Reg *funcs);
 

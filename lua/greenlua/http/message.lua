@@ -81,14 +81,20 @@ local function read_all(self, max)
   end
 end
 
-local function read_count(self, n)
+--- Read so many bytes of a request's or a response's body, or what is left of it.
+-- @param self what has `read_some`
+-- @tparam integer n
+-- @treturn[1] string data
+-- @treturn[2] nil at the end
+-- @treturn[3] nil
+-- @treturn[3] string message
+-- @treturn[3] ?string the phase, of a response
+function M.read_count(self, n)
   local pieces, left = {}, n
   while left > 0 do
-    local piece, err = self:read_some(left)
-    if not piece then
-      if err then return nil, err end
-      break
-    end
+    local piece, err, phase = self:read_some(left)
+    if err then return nil, err, phase end
+    if not piece then break end
     left = left - #piece
     pieces[#pieces + 1] = piece
   end
@@ -110,7 +116,7 @@ function Request:read(what, max)
     error(("bad argument #1 to 'read' (a number of bytes or \"a\" expected, got %s)"):format(
       tostring(what)), 2)
   end
-  return read_count(self, what)
+  return M.read_count(self, what)
 end
 
 --- Iterate over the lines of the body, without their ends. A failure is raised.

@@ -169,19 +169,6 @@ local function read_all(self, max)
   end
 end
 
-local function read_count(self, n)
-  local pieces, left = {}, n
-  while left > 0 do
-    local piece, err, phase = self:read_some(left)
-    if err then return nil, err, phase end
-    if not piece then break end
-    left = left - #piece
-    pieces[#pieces + 1] = piece
-  end
-  if left == n and n > 0 then return nil end
-  return table.concat(pieces)
-end
-
 local LINE = 1 << 20 -- bytes, at most
 
 -- Pieces are searched once each, however long the line.
@@ -222,7 +209,7 @@ function Response:read(what, max)
     error(("bad argument #1 to 'read' (a number of bytes, \"l\" or \"a\" expected, got %s)")
       :format(tostring(what)), 2)
   end
-  return read_count(self, what)
+  return message.read_count(self, what)
 end
 
 local function or_raise(piece, err)
