@@ -25,15 +25,17 @@ return function(options)
     return note(words[status] or "failed", handler.getFullName(element))
   end)
 
-  -- What fails outside a test: a file that doesn't load, a before_each.
-  local function outside(element)
-    if element.descriptor ~= "it" then
-      return note("failed", tostring(element.descriptor), tostring(element.name))
+  -- Why a test failed, and what fails outside a test: a file that doesn't load,
+  -- a before_each.
+  local function failure(element, _, message)
+    if element.descriptor == "it" then
+      return note("why", handler.getFullName(element) .. ":", tostring(message))
     end
-    return nil, true
+    return note("failed", tostring(element.descriptor), tostring(element.name) .. ":",
+      tostring(message))
   end
-  busted.subscribe({ "error" }, outside)
-  busted.subscribe({ "failure" }, outside)
+  busted.subscribe({ "error" }, failure)
+  busted.subscribe({ "failure" }, failure)
   busted.subscribe({ "suite", "end" }, function() return note "end" end)
   return handler
 end
