@@ -49,7 +49,7 @@ add_custom_target(greenlua_archive ALL DEPENDS ${archive})
 
 # --- for the build systems of others -----------------------------------------
 
-# wslay is loaded when it is first used, OpenSSL too where bindings/openssl.c
+# wslay is loaded when it is first used, OpenSSL too where bindings/ssl/openssl.c
 # knows how.
 set(PRIVATE_PACKAGES libcares zlib)
 if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|aarch64|AMD64|arm64)$")

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "alloc.h"
-#include "limit.h"
+#include "embed/limit.h"
 
 enum { MAX_ARGS = 250 }; /* to spawn; user values are no stack */
 

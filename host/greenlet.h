@@ -37,13 +37,13 @@ int gr_report_plainly(lua_State *L);
  * tells, for the report of an error. */
 void gr_talk(gr_state *S, gr_greenlet *g, int n);
 
-/* Of one that is held by the host (green_greenlet.c): is somebody there for its
+/* Of one that is held by the host (greenlet.c): is somebody there for its
  * error?  And: it has ended. */
 bool gr_held_observes(gr_state *S, gr_greenlet *g);
 void gr_held_end(gr_state *S, gr_greenlet *g);
 
 /* The hub of the host is about to close (called twice: before and after the
- * greenlets are closed).  host/green.c */
+ * greenlets are closed).  host/embed/green.c */
 void gr_shell_closing(lua_State *L, gr_state *S);
 void gr_shell_closed(lua_State *L, gr_state *S);
 

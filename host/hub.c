@@ -1,8 +1,8 @@
 #include "hub.h"
 
+#include "embed/watchdog.h"
 #include "pass.h"
 #include "watch.h"
-#include "watchdog.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -5,7 +5,7 @@ if core.fail_allocation(0) == -1 then return end -- not a testing build
 
 describe("running out of memory", function()
   it("at any allocation is an error, and all is usable afterwards", function()
-    local code, out, err = support.run { "spec/bindings/allocation/fail_each.lua" }
+    local code, out, err = support.run { "spec/bindings/fail_each.lua" }
     assert.equal(0, code, err)
     local in_main, in_greenlet = out:match "^(%d+)\t(%d+)\n$"
     assert.is_true(tonumber(in_main) > 100)
@@ -14,11 +14,5 @@ describe("running out of memory", function()
     for line in err:gmatch "[^\n]+" do
       assert.matches("not enough memory", line)
     end
-  end)
-
-  it("while names are looked up is told, too", function()
-    local code, out, err = support.run { "spec/bindings/allocation/fail_names.lua" }
-    assert.equal(0, code, err)
-    assert.is_true(tonumber(out) > 100)
   end)
 end)

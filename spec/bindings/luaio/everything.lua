@@ -1,5 +1,5 @@
 -- What the io library, os.execute and print do, printed: the same under lua5.4,
--- greenlua and greenlua --monkey. See spec/bindings/luaio_differential_spec.lua.
+-- greenlua and greenlua --monkey. See spec/bindings/luaio/differential_spec.lua.
 
 local function show(...)
   local list = table.pack(...)
