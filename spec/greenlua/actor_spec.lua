@@ -1,20 +1,11 @@
 local green = require "greenlua"
 local actor_module = require "greenlua.actor"
 local queue = require "greenlua.queue"
+local greenlets = require "spec.support.greenlets"
 local waitable = require "spec.support.waitable"
 
 local ActorEnded = actor_module.ActorEnded
-
-local function turn(n)
-  for _ = 1, n or 1 do green.sleep(0) end
-end
-
-local function reports()
-  local list = {}
-  local before = green.on_error(function(_, err) list[#list + 1] = err end)
-  finally(function() green.on_error(before) end)
-  return list
-end
+local turn = greenlets.turn
 
 local Counter = green.Actor:extend "Counter"
 function Counter:_init(from) self.count = from or 0 end
@@ -139,7 +130,7 @@ describe("greenlua.actor", function()
   end)
 
   it("raises the error of receive in who asked, and nowhere else", function()
-    local list = reports()
+    local list = greenlets.unclaimed_errors(finally)
     local failing = Failing.spawn()
     local second = green.spawn(pcall, failing.ask, failing, "later")
     local err = setmetatable({}, { __name = "our own" })
@@ -187,7 +178,7 @@ describe("greenlua.actor", function()
   end)
 
   it("reports its error when nobody asked, or nobody waits any more", function()
-    local list = reports()
+    local list = greenlets.unclaimed_errors(finally)
     Failing.spawn():send "unasked"
     turn(3)
     local failing = Failing.spawn()
