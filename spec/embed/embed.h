@@ -5,6 +5,7 @@
 #include <greenlua.h>
 #include <lauxlib.h>
 #include <lualib.h>
+#include <string.h>
 
 #include "../host/check.h"
 
@@ -55,6 +56,37 @@ static inline const char *embed_get(green_hub *hub, const char *name) {
       fprintf(stderr, "is: %s\nnot: %s\n", text, expected);                    \
     CHECK(!strcmp(text, expected));                                            \
   } while (0)
+
+/* A clock of the host's, and a hub that goes by it and polls nothing. */
+static int64_t embed_time;
+
+static inline int64_t embed_clock(void *ud) {
+  (void)ud;
+  return embed_time;
+}
+
+static inline green_config embed_game(void) {
+  green_config c = green_defaults();
+  c.flags = GREEN_NO_LOOP;
+  c.clock = embed_clock;
+  return c;
+}
+
+/* For green_config.alloc: fails the n-th allocation, and all after it. */
+static long embed_countdown;
+
+static inline void *embed_failing(void *ud, void *p, size_t old, size_t size) {
+  (void)ud;
+  if (!size) return free(p), NULL;
+  if ((!p || size > old) && embed_countdown && !--embed_countdown)
+    return embed_countdown = 1, NULL;
+  return realloc(p, size);
+}
+
+/* For green_config.on_error. */
+static inline void embed_ignore(green_hub *hub, const char *text, void *ud) {
+  (void)hub, (void)text, (void)ud;
+}
 
 static inline green_state embed_state(green_greenlet *g) {
   green_info info = {.size = sizeof info};

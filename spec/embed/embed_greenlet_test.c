@@ -298,38 +298,23 @@ static void takes_memory_from_the_hosts_allocator(void) {
   CHECK(in_use == 0);
 }
 
-/* Fails the n-th allocation that the state asks for, and all after it. */
-static long countdown;
-
-static void *failing(void *ud, void *p, size_t old, size_t size) {
-  (void)ud;
-  if (!size) return free(p), NULL;
-  if ((!p || size > old) && countdown && !--countdown)
-    return countdown = 1, NULL;
-  return realloc(p, size);
-}
-
 static int step_out_of_memory(green_hub *hub, green_greenlet *g, long n) {
-  countdown = n;
+  embed_countdown = n;
   int code = green_kill(g, "x");
   CHECK(code == GREEN_OK || code == GREEN_ENOMEM);
   green_step(hub, INT64_MAX);
   code = green_traceback(green_lua(hub), g);
   CHECK(code == GREEN_OK || code == GREEN_ENOMEM);
-  int left = countdown != 1;
-  countdown = 0;
+  int left = embed_countdown != 1;
+  embed_countdown = 0;
   lua_settop(green_lua(hub), 0);
   return left;
 }
 
-static void forget_error(green_hub *hub, const char *text, void *ud) {
-  (void)hub, (void)text, (void)ud;
-}
-
 static void survives_every_failing_allocation(void) {
   green_config c = green_defaults();
-  c.alloc = failing;
-  c.on_error = forget_error;
+  c.alloc = embed_failing;
+  c.on_error = embed_ignore;
   int enough = 0;
   for (long n = 1; !enough; n++) {
     green_hub *hub = embed_open(c);
@@ -337,9 +322,9 @@ static void survives_every_failing_allocation(void) {
     lua_checkstack(L, 100);
     CHECK(luaL_loadstring(L, "require 'greenlua'.sleep(1)") == LUA_OK);
     green_options o = {.size = sizeof o, .name = "some name"};
-    countdown = n;
+    embed_countdown = n;
     green_greenlet *g = green_spawn(L, 0, &o);
-    countdown = 0;
+    embed_countdown = 0;
     CHECK(lua_gettop(L) == 0 && (g || *green_message(hub)));
     if (g) {
       green_step(hub, INT64_MAX);

@@ -2,8 +2,6 @@
 #include "embed.h"
 
 #include <ev.h>
-#include <pthread.h>
-#include <semaphore.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,7 +32,8 @@ static int nap(lua_State *L) {
   return finish(L, memory, green_sleep(L, seconds));
 }
 
-/* --- a callback API ------------------------------------------------------- */
+/* --- a callback API --------------------------------------------------------
+ */
 
 static green_wait *pending[8];
 static int npending;
@@ -102,7 +101,8 @@ static void step(green_hub *hub) {
   CHECK(green_step(hub, INT64_MAX) == GREEN_OK);
 }
 
-/* --- where ---------------------------------------------------------------- */
+/* --- where -----------------------------------------------------------------
+ */
 
 static void blocks_wherever_lua_stands(void) {
   static const char *const places[] = {
@@ -245,7 +245,8 @@ static void completes_before_it_parks(void) {
   green_free(hub);
 }
 
-/* --- closing -------------------------------------------------------------- */
+/* --- closing ---------------------------------------------------------------
+ */
 
 static int codes[10], ncodes;
 
@@ -315,7 +316,8 @@ static void ends_one_that_waits_in_c(void) {
   green_free(hub);
 }
 
-/* --- where it is refused -------------------------------------------------- */
+/* --- where it is refused ---------------------------------------------------
+ */
 
 static int refused;
 
@@ -357,7 +359,8 @@ static void runs_out_of_stacks_with_a_code(void) {
   green_free(hub);
 }
 
-/* --- descriptors ---------------------------------------------------------- */
+/* --- descriptors -----------------------------------------------------------
+ */
 
 static int poll_fd(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1), events = (int)luaL_checkinteger(L, 2);
@@ -407,158 +410,25 @@ static void waits_for_descriptors(void) {
   close(pipe_fds[1]);
 }
 
-/* --- threads -------------------------------------------------------------- */
-
-static void *complete(void *w) {
-  usleep(500);
-  return (void *)(intptr_t)green_done(w, GREEN_OK, "from afar");
-}
-
-static pthread_t threads[64];
-static int nthreads;
-
-static int ask_thread(lua_State *L) {
-  double timeout = luaL_optnumber(L, 1, -1);
-  void *result;
-  green_wait *w = green_wait_new(L, "thread", drop);
-  CHECK(w && !pthread_create(&threads[nthreads++], NULL, complete, w));
-  int code = green_park(L, w, timeout, &result);
-  if (code) return green_throw(L, code);
-  lua_pushstring(L, result);
-  return 1;
-}
-
-static void join_threads(void) {
-  while (nthreads) pthread_join(threads[--nthreads], NULL);
-}
-
-static void is_completed_by_other_threads(void) {
-  green_hub *hub = open_hub(green_defaults());
-  lua_register(green_lua(hub), "ask_thread", ask_thread);
-  CHECK(embed_do(hub, "n = 0"));
-  for (int i = 0; i < 20; i++)
-    embed_go(hub, "if ask_thread() == 'from afar' then n = n + 1 end");
-  for (int i = 0; i < 10; i++) embed_go(hub, "pcall(ask_thread, 0.0001)");
-  CHECK(green_run(hub) == GREEN_OK);
-  CHECK_TEXT(embed_get(hub, "n"), "20");
-  join_threads();
-  step(hub);
-  for (int i = 0; i < 10; i++) embed_go(hub, "ask_thread()");
-  step(hub);
-  green_free(hub); /* while they are on their way */
-  join_threads();
-}
-
-static sem_t gate; /* for those that have begun */
-
-static void work_gated(void *arg) {
-  while (sem_wait(&gate)) continue;
-  *(int *)arg = 77;
-}
-
-static void open_gate(int n) {
-  while (n--) sem_post(&gate);
-}
-
-static void drop_int(void *arg) {
-  CHECK(arg);
-  free(arg);
-  dropped++;
-}
-
-static int work(lua_State *L) {
-  int *arg = malloc(sizeof *arg);
-  *arg = 0;
-  int code = green_work(L, work_gated, arg, luaL_optnumber(L, 1, -1), drop_int);
-  if (code) return green_throw(L, code);
-  lua_pushinteger(L, *arg);
-  free(arg);
-  return 1;
-}
-
-static int kill_it(green_greenlet *g, void *ud) {
-  (void)ud;
-  return green_kill(g, "too late");
-}
-
-enum { WORKERS = 20 }; /* more than there are threads */
-
-static void runs_what_blocks_on_threads(void) {
-  green_hub *hub = open_hub(green_defaults());
-  lua_register(green_lua(hub), "work", work);
-  CHECK(!sem_init(&gate, 0, 0) && embed_do(hub, "n, late = 0, 0"));
-  for (int i = 0; i < WORKERS; i++)
-    embed_go(hub, "if work() == 77 then n = n + 1 end");
-  open_gate(WORKERS);
-  CHECK(green_run(hub) == GREEN_OK);
-  CHECK_TEXT(embed_get(hub, "n"), "20");
-
-  for (int i = 0; i < WORKERS; i++)
-    embed_go(hub, "local ok, why = pcall(work, 1000) "
-                  "if why == 'too late' then late = late + 1 end");
-  step(hub);
-  CHECK(green_each(hub, kill_it, NULL) == 0);
-  step(hub);
-  CHECK_TEXT(embed_get(hub, "late"), "20");
-  CHECK(dropped >= WORKERS - 8); /* who had not begun */
-  open_gate(WORKERS);
-  while (dropped < WORKERS) green_step(hub, INT64_MAX);
-  while (!sem_trywait(&gate)) continue;
-
-  embed_go(hub, "setmetatable({}, {__gc = function() ok, why = pcall(work) "
-                "end}) collectgarbage()");
-  step(hub);
-  CHECK(strstr(embed_get(hub, "why"), "cannot block here"));
-  CHECK(dropped == WORKERS + 1);
-
-  for (int i = 0; i < WORKERS; i++) embed_go(hub, "work()");
-  step(hub);
-  open_gate(WORKERS);
-  green_free(hub);
-  CHECK(dropped == 2 * WORKERS + 1);
-
-  green_config c = green_defaults(); /* no loop is needed for them */
-  c.flags = GREEN_NO_LOOP | GREEN_KEEP_LOOP;
-  hub = open_hub(c);
-  lua_register(green_lua(hub), "work", work);
-  embed_go(hub, "x = work()");
-  open_gate(1);
-  while (!strcmp(embed_get(hub, "x"), "nil")) green_step(hub, INT64_MAX);
-  green_free(hub);
-  sem_destroy(&gate);
-}
-
-/* Fails the n-th allocation that the state asks for, and all after it. */
-static long countdown;
-
-static void *failing(void *ud, void *p, size_t old, size_t size) {
-  (void)ud;
-  if (!size) return free(p), NULL;
-  if ((!p || size > old) && countdown && !--countdown)
-    return countdown = 1, NULL;
-  return realloc(p, size);
-}
-
-static void ignore(green_hub *hub, const char *text, void *ud) {
-  (void)hub, (void)text, (void)ud;
-}
+/* --- without memory --------------------------------------------------------
+ */
 
 static void survives_every_failing_allocation(const char *ask_name) {
   green_config c = green_defaults();
-  c.alloc = failing;
-  c.on_error = ignore;
+  c.alloc = embed_failing;
+  c.on_error = embed_ignore;
   int enough = 0;
   for (long n = 1; !enough; n++) {
     green_hub *hub = open_hub(c);
     char code[100];
     snprintf(code, sizeof code, "%s() done = true", ask_name);
     embed_go(hub, code);
-    countdown = n;
+    embed_countdown = n;
     green_step(hub, INT64_MAX);
     if (npending) reply(GREEN_OK, "x");
     green_step(hub, INT64_MAX);
-    enough = countdown > 1;
-    countdown = 0;
+    enough = embed_countdown > 1;
+    embed_countdown = 0;
     if (enough) CHECK_TEXT(embed_get(hub, "done"), "true");
     green_free(hub);
     CHECK(!held);
@@ -580,7 +450,5 @@ int main(void) {
   refuses_where_nobody_can_wait();
   runs_out_of_stacks_with_a_code();
   waits_for_descriptors();
-  is_completed_by_other_threads();
-  runs_what_blocks_on_threads();
   return 0;
 }

@@ -6,94 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "check.h"
+#include "fakes.h"
 
-static gr_hub hub;
-static gr_waiter me; /* main */
-static char trail[4096];
-
-static const gr_wait some_wait = {.name = "some"};
-
-/* --- fake waiters -------------------------------------------------------- */
-
-typedef struct fake {
-  gr_waiter w; /* first */
-  char name;
-  void (*step)(struct fake *); /* parks it, or lets it die */
-  int n;
-} fake;
-
-static void note(char c) {
-  size_t n = strlen(trail);
-  CHECK(n + 1 < sizeof trail);
-  trail[n] = c;
-  trail[n + 1] = 0;
-}
-
-static void resume(gr_hub *h, gr_waiter *w) {
-  fake *f = (fake *)(void *)w;
-  CHECK(h == &hub && h->current == w && w->state == GR_RUNNING);
-  f->step(f);
-  CHECK(w->state != GR_RUNNING);
-}
-
-static void make(fake *f, char name, void (*step)(fake *)) {
-  gr_waiter_init(&f->w);
-  f->name = name;
-  f->step = step;
-  f->n = 0;
-}
-
-static void die(fake *f) {
-  note(f->name);
-  f->w.state = GR_DEAD;
-}
-
-static void give_way(gr_waiter *w) {
-  w->state = GR_READY;
-  gr_list_append(&hub.ready, &w->node);
-}
-
-static void park(gr_waiter *w, gr_list *on, double at) {
-  CHECK(hub.current == w);
-  CHECK(!gr_timers_reserve(&hub.timers));
-  if (on) gr_list_append(on, &w->node);
-  gr_arm(&hub, at, false);
-  gr_park_waiter(&hub, &some_wait, false);
-}
-
-/* What main does. */
-static int main_parks(gr_list *on, double at, bool external) {
-  CHECK(!gr_hub_reserve(&hub) && !gr_timers_reserve(&hub.timers));
-  if (on) gr_list_append(on, &me.node);
-  gr_arm(&hub, at, false);
-  gr_park_waiter(&hub, &some_wait, external);
-  gr_hub_block(&hub);
-  CHECK(hub.current == &me && me.state == GR_RUNNING);
-  return me.status;
-}
-
-static void turn(void) {
-  CHECK(!gr_hub_reserve(&hub));
-  give_way(&me);
-  gr_hub_block(&hub);
-}
-
-static void open_hub(struct ev_loop *loop) {
-  CHECK(!gr_hub_init(&hub, loop));
-  gr_waiter_init(&me);
-  me.state = GR_RUNNING;
-  hub.main = hub.current = &me;
-  hub.resume = resume;
-  *trail = 0;
-}
-
-static void close_hub(void) {
-  CHECK(hub.external == 0);
-  gr_hub_fini(&hub);
-}
-
-/* --- order --------------------------------------------------------------- */
+/* --- order -----------------------------------------------------------------
+ */
 
 static void starts_in_the_order_of_the_calls(void) {
   fake f[5];
@@ -141,7 +57,8 @@ static void wakes_in_the_order_of_arrival(void) {
   close_hub();
 }
 
-/* --- time ---------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------
+ */
 
 static void sleep_once(fake *f) {
   if (f->n++ == 0) {
@@ -205,134 +122,8 @@ static void calls_alarms_and_clears_them(void) {
   close_hub();
 }
 
-/* --- fairness ------------------------------------------------------------ */
-
-static unsigned switches, polls, most;
-static ev_check check;
-
-static void on_check(struct ev_loop *loop, ev_check *w, int events) {
-  (void)loop, (void)w, (void)events;
-  if (polls++ && switches > most) most = switches;
-  switches = 0;
-}
-
-static void spin(fake *f) {
-  switches++;
-  if (f->n++ < 5000)
-    give_way(&f->w);
-  else
-    f->w.state = GR_DEAD;
-}
-
-static void polls_the_loop_within_its_budget(void) {
-  fake f[2];
-  open_hub(NULL);
-  polls = switches = most = 0;
-  ev_check_init(&check, on_check);
-  ev_check_start(hub.loop, &check);
-  for (int i = 0; i < 2; i++) {
-    make(&f[i], 'a', spin);
-    gr_start(&hub, &f[i].w);
-  }
-  while (f[0].w.state != GR_DEAD || f[1].w.state != GR_DEAD)
-    CHECK(main_parks(NULL, gr_now() + 0.001, false) == GR_TIMEDOUT);
-  CHECK(most <= 257);             /* main is one of those who run */
-  CHECK(polls >= 2 * 5000 / 257); /* and they spun more than that */
-  ev_check_stop(hub.loop, &check);
-  close_hub();
-}
-
-static void spin_slowly(fake *f) {
-  double until = gr_now() + 0.0005;
-  while (gr_now() < until)
-    ;
-  spin(f);
-}
-
-static void polls_the_loop_when_its_time_is_over(void) {
-  fake f;
-  open_hub(NULL);
-  polls = switches = most = 0;
-  ev_check_init(&check, on_check);
-  ev_check_start(hub.loop, &check);
-  make(&f, 'a', spin_slowly);
-  f.n = 5000 - 40;
-  gr_start(&hub, &f.w);
-  while (f.w.state != GR_DEAD)
-    CHECK(main_parks(NULL, gr_now() + 0.001, false) == GR_TIMEDOUT);
-  CHECK(most <= 24); /* looked at every eighth time */
-  ev_check_stop(hub.loop, &check);
-  close_hub();
-}
-
-static fake *victim;
-
-static void late(fake *f) {
-  if (f->n++ == 0)
-    park(&f->w, NULL, gr_now());
-  else
-    die(f);
-}
-
-/* Notes whether `victim`, whom the loop makes ready, is still to run. */
-static void crowd(fake *f) {
-  if (victim->w.state == GR_READY) note('x');
-  switches++;
-  if (f->n++ < 1000)
-    give_way(&f->w);
-  else
-    f->w.state = GR_DEAD;
-}
-
-static void runs_first_who_the_loop_made_ready(void) {
-  fake f[20], v;
-  open_hub(NULL);
-  victim = &v;
-  make(&v, 'v', late);
-  gr_start(&hub, &v.w);
-  for (int i = 0; i < 20; i++) {
-    make(&f[i], 'a', crowd);
-    gr_start(&hub, &f[i].w);
-  }
-  while (v.w.state != GR_DEAD) turn();
-  CHECK(!strcmp(trail, "v"));
-  for (int i = 0; i < 20; i++)
-    while (f[i].w.state != GR_DEAD) turn();
-  close_hub();
-}
-
-static void idle_once(fake *f) {
-  if (f->n++ == 0) {
-    gr_hub_await_idle(&hub, &f->w);
-    gr_park_waiter(&hub, &some_wait, true);
-  } else {
-    die(f);
-  }
-}
-
-static void few_turns(fake *f) {
-  if (f->n++ < 1000)
-    give_way(&f->w);
-  else
-    die(f);
-}
-
-static void wakes_idlers_one_by_one_when_nobody_is_ready(void) {
-  fake a, b, c;
-  open_hub(NULL);
-  make(&a, 'a', idle_once);
-  make(&b, 'b', idle_once);
-  make(&c, 'c', few_turns);
-  gr_start(&hub, &a.w);
-  gr_start(&hub, &b.w);
-  gr_start(&hub, &c.w);
-  while (b.w.state != GR_DEAD)
-    CHECK(main_parks(NULL, gr_now() + 0.001, false) == GR_TIMEDOUT);
-  CHECK(!strcmp(trail, "cab"));
-  close_hub();
-}
-
-/* --- the end ------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------
+ */
 
 static void tells_main_of_a_deadlock(void) {
   gr_alarm a;
@@ -357,7 +148,8 @@ static void tells_main_of_a_deadlock(void) {
   close_hub();
 }
 
-/* --- other threads ------------------------------------------------------- */
+/* --- other threads ---------------------------------------------------------
+ */
 
 enum { THREADS = 4, POSTS = 2000 };
 
@@ -403,7 +195,8 @@ static void runs_posts_from_other_threads_in_their_order(void) {
   close_hub();
 }
 
-/* --- way 2 --------------------------------------------------------------- */
+/* --- way 2 -----------------------------------------------------------------
+ */
 
 static void block(fake *f) {
   CHECK(!gr_hub_reserve(&hub));
@@ -504,7 +297,8 @@ static void refuses_more_stacks_than_allowed(void) {
   close_hub();
 }
 
-/* --- a host's own loop --------------------------------------------------- */
+/* --- a host's own loop -----------------------------------------------------
+ */
 
 static void runs_in_a_hosts_loop(void) {
   struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
@@ -535,10 +329,6 @@ int main(void) {
   ends_waits_by_their_deadlines();
   starts_later();
   calls_alarms_and_clears_them();
-  polls_the_loop_within_its_budget();
-  polls_the_loop_when_its_time_is_over();
-  runs_first_who_the_loop_made_ready();
-  wakes_idlers_one_by_one_when_nobody_is_ready();
   tells_main_of_a_deadlock();
   runs_posts_from_other_threads_in_their_order();
   sets_stacks_aside_and_comes_back();
