@@ -1,5 +1,45 @@
-/* What a greenlet has besides its record. */
+/* A greenlet as a value of Lua, and what it has besides its record. */
 #include "greenlet.h"
+
+/* --- classes and values -------------------------------------------------- */
+
+static char mark; /* the first element of every class's metatable */
+
+gr_greenlet *gr_to_greenlet(lua_State *L, int arg) {
+  if (lua_type(L, arg) != LUA_TUSERDATA || !lua_getmetatable(L, arg))
+    return NULL;
+  lua_rawgeti(L, -1, 1);
+  bool is = lua_touserdata(L, -1) == &mark;
+  lua_pop(L, 2);
+  return is ? lua_touserdata(L, arg) : NULL;
+}
+
+void gr_mark_class(lua_State *L) {
+  lua_pushlightuserdata(L, &mark);
+  lua_rawseti(L, -2, 1);
+}
+
+gr_greenlet *gr_check_greenlet(lua_State *L, int arg) {
+  gr_greenlet *g = gr_to_greenlet(L, arg);
+  if (!g) luaL_typeerror(L, arg, "Greenlet");
+  return g;
+}
+
+int gr_push_values(lua_State *L, int arg) {
+  gr_greenlet *g = lua_touserdata(L, arg);
+  if (!(g->w.flags & GR_MANY)) {
+    lua_getiuservalue(L, arg, 1);
+    return 1;
+  }
+  int n = lua_gettop(g->L);
+  luaL_checkstack(L, n, "too many values of a greenlet");
+  if (!lua_checkstack(g->L, 1)) return luaL_error(L, "not enough memory");
+  for (int i = 1; i <= n; i++) {
+    lua_pushvalue(g->L, i);
+    lua_xmove(g->L, L, 1);
+  }
+  return n;
+}
 
 /* --- what few have ------------------------------------------------------ */
 

@@ -169,8 +169,6 @@ static bool is_exit(gr_state *S, lua_State *L) {
   return is;
 }
 
-/* Call the function and its `n` arguments on top of S->talk as the hub: it
- * may not block, so one thread serves all, by turns or nested. */
 void gr_talk(gr_state *S, gr_greenlet *g, int n) {
   gr_waiter *before = S->hub.current;
   bool passing = S->hub.passing;
@@ -209,6 +207,49 @@ static bool awaited(const gr_greenlet *g) {
   return false;
 }
 
+/* (its greenlet on top of S->L) One value or error becomes its user value;
+ * several stay on `from`. */
+static void keep_outcome(gr_state *S, gr_greenlet *g, lua_State *from,
+                         int status) {
+  lua_State *T = S->L;
+  int n = status == LUA_OK ? lua_gettop(from) : 1;
+  if (n > 1) {
+    g->w.flags |= GR_MANY;
+    return;
+  }
+  if (n == 1)
+    lua_xmove(from, T, 1);
+  else
+    lua_pushnil(T);
+  lua_setiuservalue(T, -2, 1);
+  g->L = NULL;
+  if (status == LUA_OK) keep_spare(S, from);
+}
+
+/* (its greenlet on top of S->L) Interrupts that it has not lived to see. */
+static void forget_interrupts(gr_state *S, gr_greenlet *g) {
+  lua_State *T = S->L;
+  if (g->w.flags & GR_PENDING) {
+    lua_pushvalue(T, -1);
+    lua_pushnil(T);
+    lua_rawset(T, GR_T_PENDING);
+    gr_timeout_forget(S, g);
+  }
+}
+
+/* (its greenlet on top of S->L) The Lua half starts its links and reports. */
+static void tell_end(gr_state *S, gr_greenlet *g, bool observed) {
+  lua_State *T = S->L;
+  if (lua_rawgeti(T, GR_T_POLICY, GR_P_ON_END) == LUA_TNIL) {
+    lua_pop(T, 1); /* nobody has loaded the Lua half */
+    lua_pushcfunction(T, gr_report_plainly);
+  }
+  lua_pushvalue(T, -2);
+  lua_pushboolean(T, observed);
+  lua_xmove(T, S->talk, 3);
+  gr_talk(S, g, 2);
+}
+
 /* Its outcome lies on top of `from`: values, all there are, or an error. */
 static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
   lua_State *T = S->L;
@@ -220,37 +261,12 @@ static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
     w->flags |= exits ? GR_EXITED : GR_FAILED;
     observed = exits || awaited(g) || (g->held && gr_held_observes(S, g));
   }
-  int n = status == LUA_OK ? lua_gettop(from) : 1;
-  if (n > 1) {
-    w->flags |= GR_MANY;
-  } else {
-    if (n == 1)
-      lua_xmove(from, T, 1);
-    else
-      lua_pushnil(T);
-    lua_setiuservalue(T, -2, 1);
-    g->L = NULL;
-    if (status == LUA_OK) keep_spare(S, from);
-  }
+  keep_outcome(S, g, from, status);
   w->state = GR_DEAD;
   g->ended = ++S->ended;
-  if (w->flags & GR_PENDING) {
-    lua_pushvalue(T, -1);
-    lua_pushnil(T);
-    lua_rawset(T, GR_T_PENDING);
-    gr_timeout_forget(S, g);
-  }
+  forget_interrupts(S, g);
   delist(S, g);
-  if (w->flags & GR_LINKED || !observed) {
-    if (lua_rawgeti(T, GR_T_POLICY, GR_P_ON_END) == LUA_TNIL) {
-      lua_pop(T, 1); /* nobody has loaded the Lua half */
-      lua_pushcfunction(T, gr_report_plainly);
-    }
-    lua_pushvalue(T, -2);
-    lua_pushboolean(T, observed);
-    lua_xmove(T, S->talk, 3);
-    gr_talk(S, g, 2);
-  }
+  if (w->flags & GR_LINKED || !observed) tell_end(S, g, observed);
   if (g->doomed) {
     g->doomed = false;
     lua_pushnil(T);
@@ -416,23 +432,6 @@ lua_State *gr_blocked_thread(gr_state *S, gr_greenlet *g) {
   return s ? s->data : g->L;
 }
 
-static void add_pending(lua_State *L, gr_state *S, int arg) {
-  gr_greenlet *g = lua_touserdata(L, arg);
-  gr_push_table(L, S, GR_T_PENDING);
-  lua_pushvalue(L, arg);
-  if (lua_rawget(L, -2) != LUA_TTABLE) {
-    lua_pop(L, 1);
-    lua_createtable(L, 1, 0);
-    lua_pushvalue(L, arg);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, -4);
-  }
-  lua_pushvalue(L, -3);
-  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
-  lua_pop(L, 3);
-  g->w.flags |= GR_PENDING;
-}
-
 void gr_interrupt(lua_State *L, gr_state *S, int arg) {
   gr_greenlet *g = lua_touserdata(L, arg);
   gr_waiter *w = &g->w;
@@ -444,7 +443,7 @@ void gr_interrupt(lua_State *L, gr_state *S, int arg) {
     lua_pop(L, 1);
     end_with(L, S, g);
   } else if (w->state == GR_PARKED && w->what->foreign) {
-    add_pending(L, S, arg);
+    gr_keep_interrupt(L, S, arg);
     gr_wake(&S->hub, w, GR_RAISE);
   } else if (w->state == GR_PARKED) {
     lua_State *to = gr_blocked_thread(S, g);
@@ -453,46 +452,6 @@ void gr_interrupt(lua_State *L, gr_state *S, int arg) {
     w->values = 1;
     gr_wake(&S->hub, w, GR_RAISE);
   } else {
-    add_pending(L, S, arg);
+    gr_keep_interrupt(L, S, arg);
   }
-}
-
-/* --- as a value of Lua -------------------------------------------------- */
-
-static char mark; /* the first element of every class's metatable */
-
-gr_greenlet *gr_to_greenlet(lua_State *L, int arg) {
-  if (lua_type(L, arg) != LUA_TUSERDATA || !lua_getmetatable(L, arg))
-    return NULL;
-  lua_rawgeti(L, -1, 1);
-  bool is = lua_touserdata(L, -1) == &mark;
-  lua_pop(L, 2);
-  return is ? lua_touserdata(L, arg) : NULL;
-}
-
-void gr_mark_class(lua_State *L) {
-  lua_pushlightuserdata(L, &mark);
-  lua_rawseti(L, -2, 1);
-}
-
-gr_greenlet *gr_check_greenlet(lua_State *L, int arg) {
-  gr_greenlet *g = gr_to_greenlet(L, arg);
-  if (!g) luaL_typeerror(L, arg, "Greenlet");
-  return g;
-}
-
-int gr_push_values(lua_State *L, int arg) {
-  gr_greenlet *g = lua_touserdata(L, arg);
-  if (!(g->w.flags & GR_MANY)) {
-    lua_getiuservalue(L, arg, 1);
-    return 1;
-  }
-  int n = lua_gettop(g->L);
-  luaL_checkstack(L, n, "too many values of a greenlet");
-  if (!lua_checkstack(g->L, 1)) return luaL_error(L, "not enough memory");
-  for (int i = 1; i <= n; i++) {
-    lua_pushvalue(g->L, i);
-    lua_xmove(g->L, L, 1);
-  }
-  return n;
 }

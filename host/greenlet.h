@@ -1,4 +1,4 @@
-/* Inside host/: what its other files need of greenlet.c and park.c. */
+/* Inside host/: what its other files need of greenlet.c, park.c and raise.c. */
 #ifndef GR_GREENLET_H
 #define GR_GREENLET_H
 
@@ -17,6 +17,10 @@ void gr_forget(gr_state *S, uint32_t slot);
 /* The running greenlet is ready again, behind all others; `what` may be NULL.
  */
 void gr_line_up(gr_hub *hub, const gr_wait *what);
+
+/* Keep the error on top of `L`, which is popped, for the greenlet at `arg`; may
+ * raise for want of memory. */
+void gr_keep_interrupt(lua_State *L, gr_state *S, int arg);
 
 /* Push the oldest interrupt that waits for `g`; false if there is none. */
 bool gr_take_interrupt(lua_State *L, gr_state *S, gr_greenlet *g);
@@ -37,7 +41,7 @@ int gr_report_plainly(lua_State *L);
  * tells, for the report of an error. */
 void gr_talk(gr_state *S, gr_greenlet *g, int n);
 
-/* Of one that is held by the host (greenlet.c): is somebody there for its
+/* Of one that is held by the host (embed/greenlet.c): is somebody there for its
  * error?  And: it has ended. */
 bool gr_held_observes(gr_state *S, gr_greenlet *g);
 void gr_held_end(gr_state *S, gr_greenlet *g);
