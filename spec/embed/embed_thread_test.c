@@ -11,12 +11,6 @@ static void drop(void *result) {
   if (result) dropped++;
 }
 
-static green_hub *open_hub(green_config c) {
-  green_hub *hub = embed_open(c);
-  dropped = 0;
-  return hub;
-}
-
 static void step(green_hub *hub) {
   CHECK(green_step(hub, INT64_MAX) == GREEN_OK);
 }
@@ -45,7 +39,7 @@ static void join_threads(void) {
 }
 
 static void is_completed_by_other_threads(void) {
-  green_hub *hub = open_hub(green_defaults());
+  green_hub *hub = embed_open(green_defaults());
   lua_register(green_lua(hub), "ask_thread", ask_thread);
   CHECK(embed_do(hub, "n = 0"));
   for (int i = 0; i < 20; i++)
@@ -95,16 +89,33 @@ static int kill_it(green_greenlet *g, void *ud) {
 
 enum { WORKERS = 20 }; /* more than there are threads */
 
-static void runs_what_blocks_on_threads(void) {
-  green_hub *hub = open_hub(green_defaults());
+static green_hub *open_worker(green_config c) {
+  green_hub *hub = embed_open(c);
   lua_register(green_lua(hub), "work", work);
-  CHECK(!sem_init(&gate, 0, 0) && embed_do(hub, "n, late = 0, 0"));
+  CHECK(!sem_init(&gate, 0, 0));
+  dropped = 0;
+  return hub;
+}
+
+static void close_worker(green_hub *hub) {
+  green_free(hub);
+  sem_destroy(&gate);
+}
+
+static void runs_what_blocks_on_threads(void) {
+  green_hub *hub = open_worker(green_defaults());
+  CHECK(embed_do(hub, "n = 0"));
   for (int i = 0; i < WORKERS; i++)
     embed_go(hub, "if work() == 77 then n = n + 1 end");
   open_gate(WORKERS);
-  CHECK(green_run(hub) == GREEN_OK);
+  CHECK(green_run(hub) == GREEN_OK && !dropped);
   CHECK_TEXT(embed_get(hub, "n"), "20");
+  close_worker(hub);
+}
 
+static void drops_the_work_of_the_killed(void) {
+  green_hub *hub = open_worker(green_defaults());
+  CHECK(embed_do(hub, "late = 0"));
   for (int i = 0; i < WORKERS; i++)
     embed_go(hub, "local ok, why = pcall(work, 1000) "
                   "if why == 'too late' then late = late + 1 end");
@@ -115,33 +126,45 @@ static void runs_what_blocks_on_threads(void) {
   CHECK(dropped >= WORKERS - 8); /* who had not begun */
   open_gate(WORKERS);
   while (dropped < WORKERS) green_step(hub, INT64_MAX);
-  while (!sem_trywait(&gate)) continue;
+  close_worker(hub);
+}
 
+static void refuses_work_in_a_finalizer(void) {
+  green_hub *hub = open_worker(green_defaults());
   embed_go(hub, "setmetatable({}, {__gc = function() ok, why = pcall(work) "
                 "end}) collectgarbage()");
   step(hub);
   CHECK(strstr(embed_get(hub, "why"), "cannot block here"));
-  CHECK(dropped == WORKERS + 1);
+  CHECK(dropped == 1);
+  close_worker(hub);
+}
 
+static void waits_for_its_threads_at_the_end(void) {
+  green_hub *hub = open_worker(green_defaults());
   for (int i = 0; i < WORKERS; i++) embed_go(hub, "work()");
   step(hub);
   open_gate(WORKERS);
   green_free(hub);
-  CHECK(dropped == 2 * WORKERS + 1);
+  CHECK(dropped == WORKERS);
+  sem_destroy(&gate);
+}
 
-  green_config c = green_defaults(); /* no loop is needed for them */
+static void needs_no_loop_for_them(void) {
+  green_config c = green_defaults();
   c.flags = GREEN_NO_LOOP | GREEN_KEEP_LOOP;
-  hub = open_hub(c);
-  lua_register(green_lua(hub), "work", work);
+  green_hub *hub = open_worker(c);
   embed_go(hub, "x = work()");
   open_gate(1);
   while (!strcmp(embed_get(hub, "x"), "nil")) green_step(hub, INT64_MAX);
-  green_free(hub);
-  sem_destroy(&gate);
+  close_worker(hub);
 }
 
 int main(void) {
   is_completed_by_other_threads();
   runs_what_blocks_on_threads();
+  drops_the_work_of_the_killed();
+  refuses_work_in_a_finalizer();
+  waits_for_its_threads_at_the_end();
+  needs_no_loop_for_them();
   return 0;
 }
