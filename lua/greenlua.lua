@@ -30,6 +30,7 @@
 local core = require "greenlua.core"
 local waiting = require "greenlua.core.wait"
 local greenlet = require "greenlua.greenlet"
+local object = require "greenlua.object"
 
 local green = {
   _VERSION = "greenlua 0.1.0",
@@ -69,15 +70,6 @@ core.policy("loop_exit", function()
   return require("greenlua.util").LoopExit()
 end)
 
-return setmetatable(green, {
-  __index = function(self, name)
-    local value
-    if homes[name] then
-      value = require("greenlua." .. homes[name])[name]
-    elseif modules[name] then
-      value = require("greenlua." .. name)
-    end
-    rawset(self, name, value)
-    return value
-  end,
-})
+object.lazy(green, "greenlua.", homes, modules)
+
+return green

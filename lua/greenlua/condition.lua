@@ -9,15 +9,9 @@ local object = require "greenlua.object"
 local lock = require "greenlua.lock"
 
 local RLock, Semaphore = lock.RLock, lock.Semaphore
-local check_timeout, label = object.check_timeout, object.label
+local check_timeout, describe, label = object.check_timeout, object.describe, object.label
 
 local M = {}
-
-local function describe(self, state)
-  local n = #self._waiters
-  return ("%s: %s%s"):format(label(self), state,
-    n == 0 and "" or n == 1 and ", 1 waits" or (", %d wait"):format(n))
-end
 
 -- Condition --------------------------------------------------------------------
 

@@ -9,7 +9,7 @@
 local waitlist = require "greenlua.core.waitlist"
 local object = require "greenlua.object"
 
-local check_timeout, label = object.check_timeout, object.label
+local check_timeout = object.check_timeout
 
 local M = {}
 
@@ -87,13 +87,8 @@ Event.rawlink = object.rawlink
 -- @tparam function callback
 Event.unlink = object.unlink
 
-local function waiting(self)
-  local n = self._waiters and #self._waiters or 0
-  return n == 0 and "" or n == 1 and ", 1 waits" or (", %d wait"):format(n)
-end
-
 function Event:__tostring()
-  return ("%s: %s%s"):format(label(self), self._set and "set" or "not set", waiting(self))
+  return object.describe(self, self._set and "set" or "not set")
 end
 
 --- A value, or an error, that is yet to come. After gevent's `AsyncResult`.
@@ -225,7 +220,7 @@ function AsyncResult:__tostring()
   local state = "not set"
   if self._state == "value" then state = "value " .. tostring(self.value) end
   if self._state == "exception" then state = "error " .. tostring(self.exception) end
-  return ("%s: %s%s"):format(label(self), state, waiting(self))
+  return object.describe(self, state)
 end
 
 return M

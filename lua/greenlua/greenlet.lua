@@ -10,7 +10,9 @@
 local core = require "greenlua.core"
 local waiting = require "greenlua.core.wait"
 local native = require "greenlua.core.timeout"
-local check_seconds = require("greenlua.object").check_seconds
+local object = require "greenlua.object"
+
+local check_seconds = object.check_seconds
 
 local M = {}
 
@@ -75,6 +77,10 @@ local function label(g)
   return ("%s: %s"):format(name, state)
 end
 
+local function class_of(value)
+  return core.is_greenlet(value) and getmetatable(value).__class
+end
+
 -- Make `class` a class of greenlets; `base` is what it inherits from.
 local function define(class, name, base)
   local mt = core.metatable(class, name)
@@ -90,19 +96,8 @@ local function define(class, name, base)
     return class(...):start_later(seconds)
   end
 
-  function class.is(value)
-    if not core.is_greenlet(value) then return false end
-    local c = getmetatable(value).__class
-    while c and c ~= class do c = getmetatable(c).__index end
-    return c == class
-  end
-
   mt.__class = class
-  return setmetatable(class, {
-    __index = base,
-    __call = construct,
-    __tostring = function() return "class " .. name end,
-  })
+  return object.define(class, name, base, construct, class_of)
 end
 
 define(Greenlet, "Greenlet")
@@ -122,10 +117,7 @@ core.policy("greenlet", metatables[Greenlet])
 -- function Pinger:_run(n) for i = 1, n do print("ping " .. i) end end
 -- Pinger.spawn(3):join()
 function Greenlet:extend(name)
-  if type(name) ~= "string" then
-    error(("bad argument #1 to 'extend' (name of the class expected, got %s)")
-      :format(type(name)), 2)
-  end
+  object.check_class_name(name)
   return define({}, name, self)
 end
 

@@ -27,6 +27,7 @@
 -- @module greenlua.http
 
 local core = require "greenlua.core.http"
+local object = require "greenlua.object"
 
 local http = {}
 
@@ -81,28 +82,16 @@ end
 
 -- Where each of the other names is, loaded when it is first used.
 local homes = {
-  Server = "server", server = "server", Error = "errors", abort = "errors",
-  events = "events",
+  Server = "server", server = "server.Server", Error = "errors", abort = "errors",
+  events = "events.new",
   get = "client", post = "client", put = "client", head = "client", delete = "client",
   request = "client", Client = "client",
 }
-local names = { server = "Server", events = "new" }
 local modules = {
   client = true, router = true, static = true, cookies = true, forms = true, multipart = true,
   json = true, wsapi = true, message = true,
 }
 
-setmetatable(http, {
-  __index = function(self, name)
-    local value
-    if homes[name] then
-      value = require("greenlua.http." .. homes[name])[names[name] or name]
-    elseif modules[name] then
-      value = require("greenlua.http." .. name)
-    end
-    rawset(self, name, value)
-    return value
-  end,
-})
+object.lazy(http, "greenlua.http.", homes, modules)
 
 return http

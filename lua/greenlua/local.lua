@@ -6,6 +6,7 @@
 -- @module greenlua.local
 
 local scope = require "greenlua.core.scope"
+local object = require "greenlua.object"
 
 local M = {}
 
@@ -59,23 +60,18 @@ local function construct(class, ...)
   })
 end
 
+local function class_of(value)
+  local mt = type(value) == "table" and getmetatable(value)
+  return type(mt) == "table" and mt.__class
+end
+
 local function define(class, name, base)
   class.__name = name
   --- Is it a Local, or of this subclass?
   -- @function Local.is
   -- @param value
   -- @treturn boolean
-  function class.is(value)
-    local mt = type(value) == "table" and getmetatable(value)
-    local c = type(mt) == "table" and mt.__class
-    while c and c ~= class do c = getmetatable(c).__index end
-    return c == class
-  end
-  return setmetatable(class, {
-    __index = base,
-    __call = construct,
-    __tostring = function() return "class " .. name end,
-  })
+  return object.define(class, name, base, construct, class_of)
 end
 
 define(Local, "Local")
@@ -89,10 +85,7 @@ define(Local, "Local")
 -- function Request:_init(limit) self.left = limit end
 -- local request = Request(3)
 function Local:extend(name)
-  if type(name) ~= "string" then
-    error(("bad argument #1 to 'extend' (name of the class expected, got %s)")
-      :format(type(name)), 2)
-  end
+  object.check_class_name(name)
   return define({}, name, self)
 end
 

@@ -13,7 +13,7 @@ local waitlist = require "greenlua.core.waitlist"
 local object = require "greenlua.object"
 
 local current = core.current
-local check_timeout, label = object.check_timeout, object.label
+local check_timeout, describe, label = object.check_timeout, object.describe, object.label
 
 local M = {}
 
@@ -36,12 +36,6 @@ end
 local function hold(self, timeout)
   if not self:acquire(timeout) then return nil end
   return held(self, "_hold", self.release)
-end
-
-local function describe(self, state)
-  local n = self._waiters and #self._waiters or 0
-  return ("%s: %s%s"):format(label(self), state,
-    n == 0 and "" or n == 1 and ", 1 waits" or (", %d wait"):format(n))
 end
 
 -- Semaphore --------------------------------------------------------------------

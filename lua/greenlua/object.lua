@@ -15,16 +15,48 @@ local function construct(class, ...)
   return self
 end
 
+--- Check the argument of a class's `extend`, and blame its caller.
+-- @param name
+function M.check_class_name(name)
+  if type(name) ~= "string" then
+    error(("bad argument #1 to 'extend' (name of the class expected, got %s)")
+      :format(type(name)), 3)
+  end
+end
+
 --- Make a subclass: every class has this as a method.
 -- @tparam table parent
 -- @tparam string name
 -- @treturn table the class
 function M.extend(parent, name)
-  if type(name) ~= "string" then
-    error(("bad argument #1 to 'extend' (name of the class expected, got %s)")
-      :format(type(name)), 2)
-  end
+  M.check_class_name(name)
   return M.class(name, parent)
+end
+
+--- Make a table a class, whatever its instances are: it is called to construct, and has
+-- `is(value)`.
+-- @tparam table class
+-- @tparam string name
+-- @tparam ?table base what it inherits from
+-- @tparam function constructor
+-- @tparam function class_of gives the class of a value, or nil
+-- @treturn table the class
+function M.define(class, name, base, constructor, class_of)
+  function class.is(value)
+    local c = class_of(value)
+    while c and c ~= class do c = getmetatable(c) and getmetatable(c).__index end
+    return c == class
+  end
+
+  return setmetatable(class, {
+    __index = base,
+    __call = constructor,
+    __tostring = function() return "class " .. name end,
+  })
+end
+
+local function class_of(value)
+  return type(value) == "table" and getmetatable(value)
 end
 
 --- Make a class whose instances are tables. It is called to construct, which
@@ -40,16 +72,29 @@ function M.class(name, base)
   class.__index = class
   class.extend = M.extend
 
-  function class.is(value)
-    local c = type(value) == "table" and getmetatable(value)
-    while c and c ~= class do c = getmetatable(c) and getmetatable(c).__index end
-    return c == class
-  end
+  return M.define(class, name, base, construct, class_of)
+end
 
-  return setmetatable(class, {
-    __index = base,
-    __call = construct,
-    __tostring = function() return "class " .. name end,
+--- Have a module load its other names when they are first used.
+-- @tparam table module
+-- @tparam string prefix what the names of its submodules begin with: "greenlua."
+-- @tparam table homes of a name: the submodule that has it, "server", with its name there
+--   if that is another, "events.new"
+-- @tparam table modules a set: the names of submodules
+-- @treturn table the module
+function M.lazy(module, prefix, homes, modules)
+  return setmetatable(module, {
+    __index = function(self, name)
+      local value
+      if homes[name] then
+        local home, field = homes[name]:match "^(%w+)%.?(%w*)$"
+        value = require(prefix .. home)[field ~= "" and field or name]
+      elseif modules[name] then
+        value = require(prefix .. name)
+      end
+      rawset(self, name, value)
+      return value
+    end,
   })
 end
 
@@ -59,6 +104,17 @@ end
 function M.label(object)
   local class, name = getmetatable(object).__name, rawget(object, "name")
   return name and ("%s %q"):format(class, name) or class
+end
+
+--- An object and its state, for people, and how many wait in its `_waiters`, if it has
+-- them.
+-- @tparam table object
+-- @tparam string state
+-- @treturn string
+function M.describe(object, state)
+  local n = object._waiters and #object._waiters or 0
+  return ("%s: %s%s"):format(M.label(object), state,
+    n == 0 and "" or n == 1 and ", 1 waits" or (", %d wait"):format(n))
 end
 
 --- Check an argument that is a timeout: nil, a Timeout, or a number of seconds

@@ -10,6 +10,19 @@ local core = require "greenlua.core.http"
 
 local M = {}
 
+--- All values of a field.
+-- @param head what has `field(i)`
+-- @tparam string name
+-- @treturn table
+function M.header_list(head, name)
+  local list, wanted = {}, name:lower()
+  for i = 1, math.huge do
+    local found, value = head:field(i)
+    if not found then return list end
+    if found:lower() == wanted then list[#list + 1] = value end
+  end
+end
+
 --- A request.
 --
 -- Fields: `method`; `path`, decoded, and `raw_path`; `query_string`; `query`, a table of
@@ -43,14 +56,7 @@ local Request, lazy = core.request, core.request_lazy
 -- @usage for _, via in ipairs(req:header_list "via") do print(via) end
 -- @tparam string name
 -- @treturn table
-function Request:header_list(name)
-  local list, wanted = {}, name:lower()
-  for i = 1, math.huge do
-    local found, value = self:field(i)
-    if not found then return list end
-    if found:lower() == wanted then list[#list + 1] = value end
-  end
-end
+function Request:header_list(name) return M.header_list(self, name) end
 
 --- Read of the body what is there: waits for at least one byte only.
 -- @function Request:read_some
@@ -64,21 +70,31 @@ end
 --- How much `read "a"` takes if nobody says otherwise.
 M.MAX_WHOLE = 16 << 20
 
-local function read_all(self, max)
+--- Read what is left of a request's or a response's body.
+-- @param self what has `read_some`
+-- @tparam ?integer max bytes; no more than these
+-- @tparam function too_large called with self if there are more: what it returns is returned
+-- @treturn[1] string
+-- @treturn[2] nil
+-- @treturn[2] string message
+-- @treturn[2] ?string the phase, of a response
+function M.read_all(self, max, too_large)
   local pieces, size = {}, 0
   while true do
-    local piece, err = self:read_some()
+    local piece, err, phase = self:read_some()
     if not piece then
-      if err then return nil, err end
+      if err then return nil, err, phase end
       return table.concat(pieces)
     end
     size = size + #piece
-    if size > max then
-      self:_refuse_body(413)
-      return nil, "too large"
-    end
+    if max and size > max then return too_large(self) end
     pieces[#pieces + 1] = piece
   end
+end
+
+local function too_large(self)
+  self:_refuse_body(413)
+  return nil, "too large"
 end
 
 --- Read so many bytes of a request's or a response's body, or what is left of it.
@@ -111,7 +127,9 @@ end
 -- @treturn[3] nil
 -- @treturn[3] string as `read_some`
 function Request:read(what, max)
-  if what == nil or what == "a" or what == "*a" then return read_all(self, max or M.MAX_WHOLE) end
+  if what == nil or what == "a" or what == "*a" then
+    return M.read_all(self, max or M.MAX_WHOLE, too_large)
+  end
   if math.type(what) ~= "integer" or what < 0 then
     error(("bad argument #1 to 'read' (a number of bytes or \"a\" expected, got %s)"):format(
       tostring(what)), 2)

@@ -155,18 +155,8 @@ local function too_large(self)
 end
 
 local function read_all(self, max)
-  local pieces, size = {}, 0
   if max and (self.content_length or 0) > max then return too_large(self) end
-  while true do
-    local piece, err, phase = self:read_some()
-    if not piece then
-      if err then return nil, err, phase end
-      return table.concat(pieces)
-    end
-    size = size + #piece
-    if max and size > max then return too_large(self) end
-    pieces[#pieces + 1] = piece
-  end
+  return message.read_all(self, max, too_large)
 end
 
 local LINE = 1 << 20 -- bytes, at most
@@ -251,14 +241,7 @@ end
 -- @usage for _, cookie in ipairs(res:header_list "set-cookie") do print(cookie) end
 -- @tparam string name
 -- @treturn table
-function Response:header_list(name)
-  local list, wanted = {}, name:lower()
-  for i = 1, math.huge do
-    local found, value = self._head:field(i)
-    if not found then return list end
-    if found:lower() == wanted then list[#list + 1] = value end
-  end
-end
+function Response:header_list(name) return message.header_list(self._head, name) end
 
 --- Take the connection over, after a 101 (Switching Protocols): it is the caller's from
 -- then on, and no pool's.
