@@ -16,6 +16,7 @@ describe("examples/chat.lua", function()
     local port = sockets.port_of(server)
     local ada <close> = join(port, "Ada")
     local alan <close> = join(port, "Alan") -- asked for his name after Ada has told hers
+    assert.equal("* Alan has come", ada:receive())
     alan:send "hello\nis anybody there?\n"
     assert.equal("Alan: hello", ada:receive())
     assert.equal("Alan: is anybody there?", ada:receive())
