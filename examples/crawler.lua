@@ -19,13 +19,8 @@ local site = {
   ["/about"] = { "/" },
 }
 
-local busy, most = 0, 0
-
 local function respond(req)
-  busy = busy + 1
-  most = math.max(most, busy)
   green.sleep(0.005) -- the server has something to do
-  busy = busy - 1
   local links = site[req.path]
   if not links then return 404, "gone\n" end
   local page = {}
@@ -36,8 +31,9 @@ end
 local function crawl(site_url, connections)
   local client <close> = http.client { max_per_host = connections }
   local pool <close> = green.Pool(connections) -- its end waits for all pages
-  local status_of = {}
+  local status_of, most = {}, 0
   local function visit(path)
+    most = math.max(most, #pool)
     local res = assert(client:get(site_url .. path))
     status_of[path] = res.status
     for link in res.body:gmatch 'href="(.-)"' do
@@ -49,13 +45,13 @@ local function crawl(site_url, connections)
   end
   pool:spawn(visit, "/")
   pool:join()
-  return status_of
+  return status_of, most
 end
 
 local server <close> = http.Server("127.0.0.1:0", respond)
 assert(server:start())
 
-local status_of = crawl("http://127.0.0.1:" .. server.port, tonumber(arg[1]) or 3)
+local status_of, most = crawl("http://127.0.0.1:" .. server.port, tonumber(arg[1]) or 3)
 local paths = {}
 for path in pairs(status_of) do paths[#paths + 1] = path end
 table.sort(paths)

@@ -1,4 +1,3 @@
-local green = require "greenlua"
 local socket = require "greenlua.socket"
 local sockets = require "spec.support.sockets"
 local support = require "spec.support"
@@ -6,7 +5,7 @@ local support = require "spec.support"
 describe("examples/chat.lua", function()
   local function join(port, name)
     local conn = assert(socket.connect("127.0.0.1", port))
-    conn:settimeout(5)
+    conn:settimeout(60)
     assert.equal("What is your name? ", conn:receive(19))
     conn:send(name .. "\n")
     return conn
@@ -16,8 +15,7 @@ describe("examples/chat.lua", function()
     local server <close> = support.start { "examples/chat.lua", "0", "127.0.0.1" }
     local port = sockets.port_of(server)
     local ada <close> = join(port, "Ada")
-    green.sleep(0.05)
-    local alan <close> = join(port, "Alan")
+    local alan <close> = join(port, "Alan") -- asked for his name after Ada has told hers
     assert.equal("* Alan has come", ada:receive())
     alan:send "hello\nis anybody there?\n"
     assert.equal("Alan: hello", ada:receive())

@@ -2,7 +2,7 @@ local support = require "spec.support"
 
 describe("examples/hello.lua", function()
   it("greets in turn, and says good night when each delay is over", function()
-    local code, out, err = support.run { "examples/hello.lua", "0.03" }
+    local code, out, err = support.run { "examples/hello.lua", "0.1" }
     assert.equal([[
 good morning, Ada
 good morning, Alan

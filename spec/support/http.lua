@@ -1,6 +1,6 @@
 -- Clients and servers for specs of HTTP:  local web = require "spec.support.http"
 
-local green = require "greenlua"
+local await = require "spec.support.await"
 local http = require "greenlua.http"
 local socket = require "greenlua.socket"
 
@@ -18,7 +18,7 @@ end
 
 function M.connect(server)
   local conn = assert(socket.connect("127.0.0.1", server.port))
-  conn:settimeout(10)
+  conn:settimeout(60)
   return conn
 end
 
@@ -114,13 +114,12 @@ function M.shell(command)
   local path = os.tmpname()
   os.execute(("{ unset LD_PRELOAD; { %s\n} >%s.out 2>&1; mv %s.out %s; } &")
     :format(command, path, path, path))
-  local text = ""
-  for _ = 1, 2000 do
-    green.sleep(0.005)
+  local text
+  await(function()
     local file <close> = assert(io.open(path))
     text = file:read "a"
-    if text ~= "" then break end
-  end
+    return text ~= ""
+  end)
   os.remove(path)
   return text
 end

@@ -5,6 +5,9 @@ local M = {}
 M.greenlua = os.getenv "GREENLUA" or "build/release/greenlua"
 M.preset = os.getenv "GREENLUA_PRESET" or "release"
 
+--- Seconds after which a child that hangs is ended. A machine may be slow.
+M.LIMIT = 90
+
 local function quote(word)
   return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
 end
@@ -48,8 +51,7 @@ local function command_line(args, env)
   return table.concat(words, " ")
 end
 
---- Runs the greenlua command as a child to its end, 20 seconds at most. The
--- whole thread waits.
+--- Runs the greenlua command as a child to its end. The whole thread waits.
 -- @usage local code, out, err = support.run({ "-e", "print(1)" })
 -- @tparam table|string args a list of arguments, or words for the shell; the field
 -- `program` of a list names another program than greenlua (see `built`)
@@ -62,20 +64,21 @@ function M.run(args, stdin, env)
   local stem = os.tmpname()
   local input, output, errors = stem .. ".in", stem .. ".out", stem .. ".err"
   write(input, stdin or "")
-  local _, how, code = os.execute(("timeout 20 %s <%s >%s 2>%s"):format(
-    command_line(args, env), input, output, errors))
+  local _, how, code = os.execute(("timeout %d %s <%s >%s 2>%s"):format(
+    M.LIMIT, command_line(args, env), input, output, errors))
   local out, err = read(output), read(errors)
   for _, path in ipairs { stem, input, output, errors } do os.remove(path) end
   if how == "signal" then code = 128 + code end
-  if code == 124 then error("greenlua was still running after 20 s; stderr:\n" .. err, 2) end
+  if code == 124 then
+    error(("greenlua was still running after %d s; stderr:\n%s"):format(M.LIMIT, err), 2)
+  end
   return code, out, err
 end
 
 local Child = {}
 Child.__index = Child
 
---- Starts the greenlua command as a child and goes on. It reads from /dev/null
--- and lives for 20 seconds at most.
+--- Starts the greenlua command as a child and goes on. It reads from /dev/null.
 -- @usage local server <close> = support.start { "examples/echo_server.lua" }
 -- @tparam table|string args as for `run`
 -- @tparam[opt] table env as for `run`
@@ -87,7 +90,7 @@ function M.start(args, env)
   -- The inner shell tells its pid and becomes greenlua. A shell has children in
   -- the background ignore the keyboard's signals: that is undone.
   local pipe <close> = assert(io.popen(
-    ([[timeout 20 sh -c 'echo $$; exec "$@" >%s.out 2>%s.err' sh ]]):format(stem, stem) ..
+    ([[timeout %d sh -c 'echo $$; exec "$@" >%s.out 2>%s.err' sh ]]):format(M.LIMIT, stem, stem) ..
     "env --default-signal=INT,QUIT " .. command_line(args, env) .. " </dev/null &"))
   return setmetatable({ stem = stem, pid = pipe:read "n" }, Child)
 end

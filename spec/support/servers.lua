@@ -25,14 +25,7 @@ function M.connect(server, host)
   return assert(socket.connect(host or "127.0.0.1", server.port))
 end
 
---- Lets everybody run until `ready()` is true, a second at most.
-function M.await(ready)
-  for _ = 1, 1000 do
-    if ready() then return true end
-    green.sleep(0.001)
-  end
-  error("it has not come to that", 2)
-end
+M.await = require "spec.support.await"
 
 --- What the warnings of a server say from now on: a list.
 function M.warnings(server)

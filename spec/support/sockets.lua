@@ -1,6 +1,6 @@
 -- Connections for specs:  local sockets = require "spec.support.sockets"
 
-local green = require "greenlua"
+local await = require "spec.support.await"
 local socket = require "greenlua.socket"
 
 local M = {}
@@ -38,17 +38,13 @@ end
 
 --- The port on which a program says that it listens (see support.start).
 function M.port_of(program)
-  for _ = 1, 500 do
-    local port = program:output():match "port (%d+)"
-    if port then return tonumber(port) end
-    green.sleep(0.01)
-  end
-  error("it does not listen: " .. table.concat({ program:output() }, "\n"))
+  return await(function() return tonumber((program:output():match "port (%d+)")) end,
+    function() return "it does not listen:\n" .. table.concat({ program:output() }, "\n") end)
 end
 
 --- Waits for the end of a program: what it wrote.
 function M.await_end(program)
-  while program:running() do green.sleep(0.01) end
+  await(function() return not program:running() end)
   return program:output()
 end
 

@@ -1,5 +1,6 @@
 -- TLS connections for specs:  local tls = require "spec.support.tls"
 
+local await = require "spec.support.await"
 local green = require "greenlua"
 local socket = require "greenlua.socket"
 local sockets = require "spec.support.sockets"
@@ -11,8 +12,8 @@ local M = {}
 -- @usage local c, s, why_c, why_s = tls.couple(client_context, server_context, "localhost")
 function M.couple(client, server, name, timeout)
   local a, b = sockets.couple()
-  local g = green.spawn(server.accept, server, b, timeout or 5)
-  local conn, why = client:connect(a, name, timeout or 5)
+  local g = green.spawn(server.accept, server, b, timeout or 60)
+  local conn, why = client:connect(a, name, timeout or 60)
   local peer, why_not = g:get()
   return conn, peer, why, why_not
 end
@@ -24,7 +25,7 @@ function M.serve(context, handle)
   green.spawn(function()
     for sock in listener.accept, listener do
       green.spawn(function()
-        local conn <close> = context:accept(sock, 5) or nil
+        local conn <close> = context:accept(sock, 60) or nil
         if conn then handle(conn) end
       end)
     end
@@ -42,7 +43,7 @@ Program.__index = Program
 function M.start(command)
   local path = os.tmpname()
   local pidfile = path .. ".pid"
-  local input = assert(io.popen(("echo $$ >%s; exec env -u LD_PRELOAD timeout 20 %s >%s 2>&1")
+  local input = assert(io.popen(("echo $$ >%s; exec env -u LD_PRELOAD timeout 90 %s >%s 2>&1")
     :format(pidfile, command, path), "w"))
   input:setvbuf "no"
   return setmetatable({ input = input, path = path, pidfile = pidfile }, Program)
@@ -55,12 +56,8 @@ end
 
 --- Waits until it has written something that matches.
 function Program:await(pattern)
-  for _ = 1, 1000 do
-    local found = self:output():match(pattern)
-    if found then return found end
-    green.sleep(0.005)
-  end
-  error(("it never said %q but:\n%s"):format(pattern, self:output()), 2)
+  return await(function() return self:output():match(pattern) end,
+    function() return ("it never said %q but:\n%s"):format(pattern, self:output()) end)
 end
 
 --- Ends it.

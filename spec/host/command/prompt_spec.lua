@@ -1,7 +1,8 @@
 -- The prompt, typed at through a terminal of its own (script(1)), and fed from a
 -- pipe.
 
-local green = require "greenlua"
+local await = require "spec.support.await"
+local lfs = require "lfs"
 local support = require "spec.support"
 
 local function read(path)
@@ -17,8 +18,8 @@ local function session(home, args)
   local self = setmetatable({ path = os.tmpname(), home = home, seen = 1 }, Session)
   local command = ("%s %s"):format(support.greenlua, args or "")
   self.keyboard = assert(io.popen(([[env -u LD_PRELOAD -u XDG_STATE_HOME HOME='%s' ]] ..
-    [[TERM=xterm LC_ALL=C.UTF-8 timeout 20 script -qefc '%s' /dev/null >'%s' 2>&1]]):format(
-    home, command, self.path), "w"))
+    [[TERM=xterm LC_ALL=C.UTF-8 timeout %d script -qefc '%s' /dev/null >'%s' 2>&1]]):format(
+    home, support.LIMIT, command, self.path), "w"))
   return self
 end
 
@@ -30,17 +31,15 @@ end
 -- Waits until this comes on the screen, after what was waited for before.
 -- Returns what came on the way.
 function Session:expect(text)
-  for _ = 1, 500 do
-    local screen = read(self.path):gsub("\r\n", "\n")
-    local from, to = screen:find(text, self.seen, true)
-    if from then
-      local before = screen:sub(self.seen, from - 1)
-      self.seen = to + 1
-      return before
-    end
-    green.sleep(0.01)
-  end
-  error(("%q did not come, but %q"):format(text, read(self.path):sub(self.seen)), 2)
+  local screen, from, to
+  await(function()
+    screen = read(self.path):gsub("\r\n", "\n")
+    from, to = screen:find(text, self.seen, true)
+    return from
+  end, function() return ("%q did not come, but %q"):format(text, screen:sub(self.seen)) end)
+  local before = screen:sub(self.seen, from - 1)
+  self.seen = to + 1
+  return before
 end
 
 -- A line, and what is expected after its echo.
@@ -173,10 +172,14 @@ describe("the prompt", function()
       s:expect "main: parked\n"
     end)
 
-    at_prompt("raises what is raised in main, and goes on", function(s)
-      s:enter("green = require 'greenlua'", "> ")
-      s:enter("_ = green.Timeout(0.05, 'too slow')", "> ")
+    at_prompt("raises what is raised in main, and goes on", function(s, home)
+      s:enter("green, main = require 'greenlua', require 'greenlua'.current()", "> ")
+      s:enter("function raise() while not io.open '" .. home .. "/go' do green.sleep(0.01) end " ..
+        "green.kill(main, 'too slow') end", "> ")
+      s:enter("_ = green.spawn(raise)", "> ")
       s:type "12"
+      s:expect "12"
+      os.execute("touch " .. home .. "/go")
       s:expect "\ntoo slow\n> "
       s:enter("34", "34\n> ")
     end)
@@ -199,26 +202,25 @@ describe("the prompt", function()
 
     at_prompt("interrupts what runs, and goes on", function(s)
       s:enter("green = require 'greenlua'", "> ")
-      s:type "while true do end\n"
-      s:expect "end\n"
-      green.sleep(0.1)
+      s:type "print 'busy' while true do end\n"
+      s:expect "\nbusy\n"
       s:type(INT)
       s:expect "interrupted!\n"
       s:expect "\n> "
-      s:type "green.sleep(100)\n"
-      s:expect ")\n"
-      green.sleep(0.1)
+      s:type "print 'asleep' green.sleep(100)\n"
+      s:expect "\nasleep\n"
       s:type(INT)
       s:expect "stdin:1: interrupted!\n"
       s:expect "\n> "
       s:enter("1", "1\n> ")
     end, when_busy)
 
-    at_prompt("interrupts a greenlet that keeps the prompt from coming", function(s)
+    at_prompt("interrupts a greenlet that keeps the prompt from coming", function(s, home)
       s:enter("green = require 'greenlua'", "> ")
-      s:type "_ = green.spawn(function() while true do end end)\n"
-      s:expect "> "
-      green.sleep(0.1)
+      s:enter("function busy() io.open('" .. home .. "/busy', 'w'):close() " ..
+        "while true do end end", "> ")
+      s:type "_ = green.spawn(busy)\n"
+      await(function() return lfs.attributes(home .. "/busy") end)
       s:type(INT)
       s:expect "failed with interrupted!\n"
       s:expect "> "
