@@ -275,10 +275,7 @@ static void fail(gr_state *S, gr_greenlet *g, int status) {
     gr_talk(S, g, 2);
   }
   g->w.flags |= GR_CLOSING;
-  if (gr_limit_left(S, co)) {
-    finish(S, g, co, status);
-    return;
-  }
+  gr_hook_again(S, co);
   int closed = lua_resetthread(co); /* may block */
   if (S->limits && gr_limit_spent(S)) {
     lua_settop(co, 0);
@@ -300,15 +297,15 @@ int gr_close_threads(gr_state *S, lua_State *co) {
   lua_State *inner = lua_status(co) == LUA_OK ? gr_resumee(co) : NULL;
   if (inner) gr_close_threads(S, inner);
   lua_State *before = gr_enter_coroutine(S, co);
-  int status = gr_limit_left(S, co) ? LUA_OK : lua_resetthread(co);
+  gr_hook_again(S, co);
+  int status = lua_resetthread(co);
   gr_enter_coroutine(S, before);
   return status;
 }
 
 static void close_now(gr_state *S, gr_greenlet *g) {
   lua_State *co = g->L;
-  int status = LUA_OK;
-  if (g->w.what != &gr_wait_slice_in_place) status = gr_close_threads(S, co);
+  int status = gr_close_threads(S, co);
   if (status == LUA_OK) lua_settop(co, 0);
   lua_rawgetp(S->L, GR_T_ANCHOR, g);
   lua_xmove(S->L, co, 1);
