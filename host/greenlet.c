@@ -90,7 +90,7 @@ static void keep_spare(gr_state *S, lua_State *co) {
 static void enlist(lua_State *L, gr_state *S, gr_greenlet *g) {
   if (g->slot) return;
   gr_check_open(L, S);
-  if (S->limits) gr_limit_inherit(L, S);
+  if (S->limits && S->limits->several) gr_limit_inherit(L, S);
   if (S->nslots == S->room) { /* room for all to be freed without failing */
     uint32_t room = S->room ? S->room * 2 : 64;
     uint32_t *slots = gr_realloc(S->slots, room * sizeof *slots);
@@ -383,7 +383,7 @@ void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {
     }
     co = g->L;
     n = lua_gettop(co) - 1;
-    if (S->limits) gr_limit_begun(S, g);
+    if (S->hub.switched) gr_limit_begun(S, g); /* somebody has a budget */
   } else if (lua_status(co) != LUA_YIELD) {
     lua_resetthread(co);
     lua_pushstring(co, tampered);

@@ -46,6 +46,7 @@ typedef struct gr_limits {
   gr_account *running;  /* charged at the next switch, or NULL */
   int64_t since;        /* the thread's CPU time when that began */
   unsigned overrun;     /* the run that is to give way */
+  bool several;         /* accounts: some greenlet has one of its own */
   int hook_flag;        /* see gr_hook_flag */
   unsigned exhausted;   /* the run in which the budget was found used up */
   uint64_t preemptions; /* so far */

@@ -260,6 +260,7 @@ void gr_limit_greenlet(lua_State *L, gr_state *S, int64_t slice,
   }
   keep(L, S);
   g->account = a;
+  S->limits->several = true;
   expect(S, slice, budget);
 }
 
