@@ -12,6 +12,7 @@
 #include <greenlua.h>
 #include <lauxlib.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,13 +46,16 @@ typedef struct request {
   void *ud;
 } request;
 
+static atomic_int running; /* threads of it */
+
 static void *library_thread(void *arg) {
   request *r = arg;
   char *page = malloc(200);
-  usleep(2000);
+  usleep(strcmp(r->url, "slow") ? 2000 : 200000);
   snprintf(page, 200, "contents of %s", r->url);
   r->callback(r->ud, page);
   free(r);
+  running--;
   return NULL;
 }
 
@@ -66,6 +70,7 @@ static bool fetch_page(const char *url, void (*callback)(void *, char *),
     free(r);
     return false;
   }
+  running++;
   pthread_detach(thread);
   return true;
 }
@@ -231,8 +236,8 @@ int main(void) {
   lua_pushinteger(L, ends[1]);
   green_release(green_spawn(L, 2, NULL));
   int code = green_run(hub);
-  usleep(5000); /* the thread of the fetch that was given up */
   green_free(hub);
+  while (running) usleep(1000); /* for the fetch that was given up */
   close(ends[0]);
   close(ends[1]);
   return code == GREEN_OK ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -90,7 +90,7 @@ static void keep_spare(gr_state *S, lua_State *co) {
 static void enlist(lua_State *L, gr_state *S, gr_greenlet *g) {
   if (g->slot) return;
   gr_check_open(L, S);
-  if (S->limits) gr_limit_inherit(L, S);
+  if (S->limits && S->limits->several) gr_limit_inherit(L, S);
   if (S->nslots == S->room) { /* room for all to be freed without failing */
     uint32_t room = S->room ? S->room * 2 : 64;
     uint32_t *slots = gr_realloc(S->slots, room * sizeof *slots);
@@ -291,10 +291,7 @@ static void fail(gr_state *S, gr_greenlet *g, int status) {
     gr_talk(S, g, 2);
   }
   g->w.flags |= GR_CLOSING;
-  if (gr_limit_left(S, co)) {
-    finish(S, g, co, status);
-    return;
-  }
+  gr_hook_again(S, co);
   int closed = lua_resetthread(co); /* may block */
   if (S->limits && gr_limit_spent(S)) {
     lua_settop(co, 0);
@@ -316,15 +313,15 @@ int gr_close_threads(gr_state *S, lua_State *co) {
   lua_State *inner = lua_status(co) == LUA_OK ? gr_resumee(co) : NULL;
   if (inner) gr_close_threads(S, inner);
   lua_State *before = gr_enter_coroutine(S, co);
-  int status = gr_limit_left(S, co) ? LUA_OK : lua_resetthread(co);
+  gr_hook_again(S, co);
+  int status = lua_resetthread(co);
   gr_enter_coroutine(S, before);
   return status;
 }
 
 static void close_now(gr_state *S, gr_greenlet *g) {
   lua_State *co = g->L;
-  int status = LUA_OK;
-  if (g->w.what != &gr_wait_slice_in_place) status = gr_close_threads(S, co);
+  int status = gr_close_threads(S, co);
   if (status == LUA_OK) lua_settop(co, 0);
   lua_rawgetp(S->L, GR_T_ANCHOR, g);
   lua_xmove(S->L, co, 1);
@@ -402,7 +399,7 @@ void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {
     }
     co = g->L;
     n = lua_gettop(co) - 1;
-    if (S->limits) gr_limit_begun(S, g);
+    if (S->hub.switched) gr_limit_begun(S, g); /* somebody has a budget */
   } else if (lua_status(co) != LUA_YIELD) {
     lua_resetthread(co);
     lua_pushstring(co, tampered);

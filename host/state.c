@@ -180,7 +180,7 @@ static void close_greenlet(gr_state *S, gr_greenlet *g) {
   w->state = GR_RUNNING;
   S->hub.current = w;
   gr_hub_begin_run(&S->hub, w);
-  if (w->what != &gr_wait_slice_in_place || !w->stack) gr_close_threads(S, co);
+  gr_close_threads(S, co);
   gr_hub_begin_run(&S->hub, NULL);
   S->hub.current = before;
   w->state = running ? GR_RUNNING : GR_DEAD;

@@ -157,7 +157,7 @@ static int open_state(lua_State *L) {
 
 static bool makes_sense(const green_config *c) {
   bool bare = c->flags & GREEN_NO_LOOP;
-  if (c->size < sizeof *c || c->slice < 0) return false;
+  if (c->slice < 0) return false;
   if (c->time_slice < 0 || c->cpu_budget < 0) return false;
   if (c->loop && (bare || c->clock)) return false;
   if (c->flags & ~(unsigned)(GREEN_NO_LOOP | GREEN_KEEP_LOOP | GREEN_SIGNALS))
@@ -195,12 +195,14 @@ static int fill(green_hub *hub) {
 green_hub *green_open(const green_config *c, int *code) {
   int ignored;
   if (!code) code = &ignored;
+  green_config config;
   *code = GREEN_EINVAL;
-  if (!c || !makes_sense(c)) return NULL;
+  if (!c || !gr_take_struct(&config, sizeof config, c)) return NULL;
+  if (!makes_sense(&config)) return NULL;
   *code = GREEN_ENOMEM;
   green_hub *hub = new_shell();
   if (!hub) return NULL;
-  hub->config = *c;
+  hub->config = config;
   hub->open = true;
   *code = get_state(hub);
   if (*code == GREEN_OK) {

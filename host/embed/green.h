@@ -60,6 +60,14 @@ int gr_shell_here(const green_hub *);
 /* Keep what is on top of L (popped) as the message; returns `code`. */
 int gr_shell_fail(green_hub *, lua_State *L, int code);
 
+/* Structs that grow begin with their size, a size_t: that of the header which
+ * the host was compiled with.  What it does not have is zero; what we do not
+ * have must be, or it is refused: false. */
+bool gr_take_struct(void *to, size_t size, const void *from);
+
+/* Fill the host's, whose size stays; false: it has none. */
+bool gr_give_struct(void *to, const void *from, size_t size);
+
 /* The limits that the config asks for: of memory, when there is no hub yet; of
  * time, protected, when there is. */
 void gr_shell_limit(green_hub *);

@@ -169,14 +169,15 @@ static void limit(lua_State *L, const task *t) {
 static int spawn(lua_State *L) {
   task *t = lua_touserdata(L, 1);
   gr_state *S = t->S;
+  if (!t->o) luaL_error(L, "green_options.size is not that of the struct");
   if (!lua_isfunction(L, 2) && luaL_getmetafield(L, 2, "__call") == LUA_TNIL)
     luaL_error(L, "cannot spawn a %s value", luaL_typename(L, 2));
   if (!lua_isfunction(L, 2)) lua_pop(L, 1);
   gr_greenlet *g = gr_greenlet_new(L, S, lua_gettop(L) - 2);
-  if (t->o && t->o->name) set_name(L, S, t->o->name);
+  if (t->o->name) set_name(L, S, t->o->name);
   t->h = handle_of(L, S, t->hub);
-  if (t->o && (t->o->time_slice || t->o->cpu_budget)) limit(L, t);
-  if (t->o && t->o->delay > 0)
+  if (t->o->time_slice || t->o->cpu_budget) limit(L, t);
+  if (t->o->delay > 0)
     gr_greenlet_start_at(L, S, g, gr_hub_now(&S->hub) + t->o->delay);
   else
     gr_greenlet_start(L, S, g);
@@ -192,7 +193,9 @@ green_greenlet *green_spawn(lua_State *L, int nargs, const green_options *o) {
     if (code != GREEN_ETHREAD) lua_pop(L, nargs + 1);
     return NULL;
   }
-  task t = {.S = S, .hub = hub, .o = o};
+  green_options options = {.size = sizeof options};
+  task t = {.S = S, .hub = hub, .o = &options};
+  if (o && !gr_take_struct(&options, sizeof options, o)) t.o = NULL;
   lua_pushcfunction(L, spawn);
   lua_pushlightuserdata(L, &t);
   lua_rotate(L, -nargs - 3, 2);
@@ -201,9 +204,9 @@ green_greenlet *green_spawn(lua_State *L, int nargs, const green_options *o) {
     gr_shell_fail(hub, L, GREEN_ELUA);
     return NULL;
   }
-  if (o && o->on_done) {
-    t.h->on_done = o->on_done;
-    t.h->ud = o->ud;
+  if (options.on_done) {
+    t.h->on_done = options.on_done;
+    t.h->ud = options.ud;
     t.h->refs++;
   }
   if (S->hub.keeps_loop) gr_hub_keep_loop(&S->hub);
@@ -287,6 +290,7 @@ static int check(const green_greenlet *h) {
 
 int green_push(lua_State *L, green_greenlet *h) {
   int code = check(h);
+  if (code == GREEN_ETHREAD) return code;
   if (!lua_checkstack(L, 3)) return GREEN_ENOMEM;
   if (code == GREEN_OK)
     push_object(L, h);
@@ -345,12 +349,8 @@ static int copy_name(lua_State *L) {
   return 0;
 }
 
-int green_inspect(green_greenlet *h, green_info *info) {
-  if (!h || !info || info->size < sizeof *info) return GREEN_EINVAL;
-  int code = gr_shell_here(h->hub);
-  if (code == GREEN_ETHREAD) return code;
-  *info = (green_info){
-      .size = info->size, .state = GREEN_DEAD, .status = h->status};
+static int inspect(green_greenlet *h, green_info *info) {
+  *info = (green_info){.state = GREEN_DEAD, .status = h->status};
   gr_greenlet *g = h->g;
   gr_account *a = g ? gr_account_of(h->state, g) : NULL;
   if (a) info->cpu_used = a->used;
@@ -360,6 +360,14 @@ int green_inspect(green_greenlet *h, green_info *info) {
   info->id = g->slot;
   if (g->w.state == GR_PARKED) info->waits = g->w.what->name;
   return protect(h->hub, copy_name, &t);
+}
+
+int green_inspect(green_greenlet *h, green_info *info) {
+  green_info found;
+  if (!h || !info) return GREEN_EINVAL;
+  if (gr_shell_here(h->hub) == GREEN_ETHREAD) return GREEN_ETHREAD;
+  int code = inspect(h, &found);
+  return gr_give_struct(info, &found, sizeof found) ? code : GREEN_EINVAL;
 }
 
 /* The traces of the coroutines from `co` to `last`, that one first. */
@@ -404,18 +412,17 @@ int green_traceback(lua_State *L, green_greenlet *h) {
 int green_count(green_hub *hub, green_stats *stats) {
   int code = gr_shell_here(hub);
   if (code) return code;
-  if (!stats || stats->size < sizeof *stats) return GREEN_EINVAL;
+  if (!stats) return GREEN_EINVAL;
   gr_state *S = hub->S;
   size_t k = (size_t)lua_gc(S->host, LUA_GCCOUNT),
          b = (size_t)lua_gc(S->host, LUA_GCCOUNTB);
-  *stats = (green_stats){.size = stats->size,
-                         .living = S->living,
-                         .ended = S->ended,
-                         .timers = S->hub.timers.count,
-                         .descriptors = S->hub.watched,
-                         .stacks = S->hub.nstacks,
-                         .lua_bytes = k * 1024 + b,
-                         .lua_peak = hub->memory.peak,
-                         .preempted = S->limits ? S->limits->preemptions : 0};
-  return GREEN_OK;
+  green_stats now = {.living = S->living,
+                     .ended = S->ended,
+                     .timers = S->hub.timers.count,
+                     .descriptors = S->hub.watched,
+                     .stacks = S->hub.nstacks,
+                     .lua_bytes = k * 1024 + b,
+                     .lua_peak = hub->memory.peak,
+                     .preempted = S->limits ? S->limits->preemptions : 0};
+  return gr_give_struct(stats, &now, sizeof now) ? GREEN_OK : GREEN_EINVAL;
 }

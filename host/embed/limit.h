@@ -46,7 +46,8 @@ typedef struct gr_limits {
   gr_account *running;  /* charged at the next switch, or NULL */
   int64_t since;        /* the thread's CPU time when that began */
   unsigned overrun;     /* the run that is to give way */
-  lua_State *left;      /* by an error that was raised in the hook */
+  bool several;         /* accounts: some greenlet has one of its own */
+  int hook_flag;        /* see gr_hook_flag */
   unsigned exhausted;   /* the run in which the budget was found used up */
   uint64_t preemptions; /* so far */
 } gr_limits;
@@ -90,14 +91,15 @@ bool gr_limit_hooked(lua_State *L);
 /* Push the words for it. */
 void gr_limit_explain(gr_state *S, lua_State *co);
 
-/* Was it left in a hook?  Then its pending variables must not be closed: what
- * they call could not be stopped. */
-static inline bool gr_limit_left(const gr_state *S, const lua_State *co) {
-  return S->limits && S->limits->left == co;
-}
+/* Where a thread says whether it calls hooks; -1: that was not found.  May
+ * raise. */
+int gr_hook_flag(lua_State *L);
 
-/* What one waits for that gives way: as a coroutine; on its C stack. */
-extern const gr_wait gr_wait_slice, gr_wait_slice_in_place;
+/* It may have been left inside of a hook, and shall call some again. */
+void gr_hook_again(const gr_state *S, lua_State *co);
+
+/* What one waits for that gives way. */
+extern const gr_wait gr_wait_slice;
 
 /* Let `co` be known as what runs on this C stack; what was, before (NULL: the
  * greenlet's own). */

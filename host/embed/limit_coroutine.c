@@ -16,25 +16,30 @@ lua_State *gr_enter_coroutine(gr_state *S, lua_State *co) {
 }
 
 static int reset(gr_state *S, lua_State *co) {
-  if (gr_limit_left(S, co)) return LUA_ERRRUN;
+  gr_hook_again(S, co);
   lua_State *before = gr_enter_coroutine(S, co);
   int status = lua_resetthread(co);
   gr_enter_coroutine(S, before);
   return status;
 }
 
+static int stop(lua_State *from, gr_state *S) {
+  gr_limit_stop(from);
+  lua_settop(from, 0);
+  gr_limit_explain(S, from);
+  return lua_error(from);
+}
+
 /* Once the time is used up nobody goes on, here or there. */
 static int resume(lua_State *co, lua_State *from, gr_state *S, int nargs,
                   int *n) {
+  if (S->limits && gr_limit_spent(S)) return stop(from, S);
   lua_State *before = gr_enter_coroutine(S, co);
   int status = lua_resume(co, from, nargs, n);
   gr_enter_coroutine(S, before);
   if (!S->limits || !gr_limit_spent(S)) return status;
   if (status == LUA_YIELD) reset(S, co);
-  gr_limit_stop(from);
-  lua_settop(from, 0);
-  gr_limit_explain(S, from);
-  return lua_error(from);
+  return stop(from, S);
 }
 
 /* Of a greenlet that waits for its turn; its own way out is by the hub. */

@@ -72,17 +72,10 @@ static gr_account *current_account(gr_state *S) {
   return gr_account_of(S, (gr_greenlet *)(void *)w);
 }
 
-/* Of one that stands in a hook nothing can be called any more that may be
- * stopped: Lua calls no hook inside of a hook, and takes a thread that was left
- * there by an error or for good for one in a hook still.  So whoever can yields
- * out of it, which is in order. */
-
 const gr_wait gr_wait_slice = {.name = "time slice"};
-const gr_wait gr_wait_slice_in_place = {.name = "time slice"};
 
 /* Alone of all errors this one calls no handler: it would be in the hook. */
-static int raise_unhandled(lua_State *L, gr_state *S) {
-  S->limits->left = L;
+static int raise_unhandled(lua_State *L) {
   lua_pushliteral(L, "not enough memory");
   return lua_error(L);
 }
@@ -92,7 +85,7 @@ static int end_it(lua_State *L, gr_state *S) {
   lua_sethook(L, on_overrun, LUA_MASKCOUNT, 1);
   if (S->hub.current && !S->closing && lua_isyieldable(L))
     return lua_yield(L, 0);
-  return raise_unhandled(L, S);
+  return raise_unhandled(L);
 }
 
 /* What stands on a C stack of its own keeps that. */
@@ -101,9 +94,9 @@ static int give_way(lua_State *L, gr_state *S) {
   if (S->closing) return end_it(L, S);
   if (!w) gr_complain(S, NULL, "a function that the hub calls takes too long");
   bool yields = w && L == ((gr_greenlet *)(void *)w)->L && lua_isyieldable(L);
-  if (!w || (!yields && gr_hub_reserve(&S->hub))) return raise_unhandled(L, S);
+  if (!w || (!yields && gr_hub_reserve(&S->hub))) return raise_unhandled(L);
   S->limits->preemptions++;
-  if (!yields) return gr_yield_in_place(L, S, &gr_wait_slice_in_place), 0;
+  if (!yields) return gr_yield_in_place(L, S, &gr_wait_slice), 0;
   gr_line_up(&S->hub, &gr_wait_slice);
   set_hook(L, 1); /* so that it is known (gr_limit_hooked) */
   return lua_yield(L, 0);
@@ -117,7 +110,6 @@ static void on_overrun(lua_State *L, lua_Debug *ar) {
     lua_sethook(L, on_overrun, LUA_MASKCOUNT, LATER);
     return;
   }
-  if (l && l->left == L) l->left = NULL;
   if (a && spent(l, a)) {
     l->exhausted = S->hub.runs;
     end_it(L, S);
@@ -207,12 +199,15 @@ int gr_limits_open(lua_State *L, gr_state *S, int signal) {
   gr_limits *l = S->limits;
   if (l) return 0;
   gr_track_coroutines(L, S);
+  int flag = gr_hook_flag(L);
+  if (flag < 0) return errno = ENOTSUP, -1;
   l = gr_calloc(sizeof *l);
   if (!l) return errno = ENOMEM, -1;
   if (gr_watchdog_start(&l->dog, &S->hub, signal, MAX_TICK, overrun)) {
     gr_free(l);
     return -1;
   }
+  l->hook_flag = flag;
   S->limits = l;
   gr_push_table(L, S, GR_T_ANCHOR);
   lua_pushliteral(L, "the budget of CPU time is used up");
@@ -265,6 +260,7 @@ void gr_limit_greenlet(lua_State *L, gr_state *S, int64_t slice,
   }
   keep(L, S);
   g->account = a;
+  S->limits->several = true;
   expect(S, slice, budget);
 }
 

@@ -1,6 +1,7 @@
 /* greenlua.h: greenlets as the host sees them, and its hooks. */
 #include "embed.h"
 
+#include <stddef.h>
 #include <string.h>
 
 static char log_text[4000];
@@ -208,6 +209,38 @@ static void shows_who_lives(void) {
   green_free(hub);
 }
 
+/* As of headers that know less, or more. */
+static void fills_structs_of_other_versions(void) {
+  green_hub *hub = embed_open(green_defaults());
+  struct {
+    green_stats stats;
+    long more;
+  } large = {{.size = sizeof large}, 7};
+  green_stats stats = {.size = offsetof(green_stats, timers), .timers = 77};
+  green_info info = {.size = offsetof(green_info, name), .name = "kept"};
+  green_options o = {
+      .size = offsetof(green_options, delay), .name = "n", .delay = 1e9};
+  green_greenlet *g = embed_spawn(hub, "", 0, &o);
+  CHECK(green_count(hub, &stats) == GREEN_OK);
+  CHECK(stats.living == 1 && stats.timers == 77);
+  CHECK(green_count(hub, &large.stats) == GREEN_OK);
+  CHECK(large.stats.living == 1 && large.stats.size == sizeof large);
+  CHECK(!large.more);
+  CHECK(green_inspect(g, &info) == GREEN_OK);
+  CHECK(info.state == GREEN_READY && info.id == 1);
+  CHECK_TEXT(info.name, "kept");
+  CHECK(info.size == offsetof(green_info, name));
+  stats.size = info.size = o.size = 0;
+  CHECK(green_count(hub, &stats) == GREEN_EINVAL);
+  CHECK(green_inspect(g, &info) == GREEN_EINVAL);
+  lua_State *L = green_lua(hub);
+  lua_pushcfunction(L, luaopen_base);
+  CHECK(!green_spawn(L, 0, &o) && lua_gettop(L) == 0);
+  CHECK(strstr(green_message(hub), "green_options.size"));
+  green_release(g);
+  green_free(hub);
+}
+
 static void traces_where_one_stands(void) {
   green_hub *hub = embed_open(green_defaults());
   lua_State *L = green_lua(hub);
@@ -344,6 +377,7 @@ int main(void) {
   starts_with_a_delay();
   knows_the_running_one();
   shows_who_lives();
+  fills_structs_of_other_versions();
   traces_where_one_stands();
   calls_its_hooks();
   lets_the_script_take_errors_over();

@@ -27,6 +27,39 @@ static void refuses_what_makes_no_sense(void) {
   ev_loop_destroy(loop);
 }
 
+/* As the header of another version would have it. */
+typedef struct larger {
+  green_config config;
+  int64_t unknown;
+} larger;
+
+static void takes_a_config_of_another_version(void) {
+  int code = 0;
+  struct {
+    size_t size;
+    unsigned flags;
+    char rest[4]; /* which such a header does not have */
+  } first = {offsetof(green_config, L), GREEN_NO_LOOP, "xxx"};
+  green_config c = game();
+  memset((char *)&c + offsetof(green_config, slice), 0xff,
+         sizeof c - offsetof(green_config, slice));
+  c.size = offsetof(green_config, slice);
+  green_hub *hub = embed_open(c); /* `slice` and what follows are not there */
+  CHECK(green_run(hub) == GREEN_EINVAL && !green_userdata(hub));
+  green_free(hub);
+  hub = green_open((green_config *)(void *)&first, &code);
+  CHECK(hub && code == GREEN_OK && !green_grants(green_lua(hub)));
+  green_free(hub);
+  larger later = {game(), 0};
+  later.config.size = sizeof later;
+  hub = green_open((green_config *)(void *)&later, &code);
+  CHECK(hub && code == GREEN_OK);
+  green_free(hub);
+  later.unknown = 1;
+  CHECK(!green_open((green_config *)(void *)&later, &code));
+  CHECK(code == GREEN_EINVAL);
+}
+
 static int fail_to_open(lua_State *L) {
   return luaL_error(L, "not today");
 }
@@ -259,6 +292,7 @@ static void has_words_for_its_codes(void) {
 
 int main(void) {
   refuses_what_makes_no_sense();
+  takes_a_config_of_another_version();
   leaves_nothing_behind_if_opening_fails();
   works_without_the_lua_half();
   uses_a_state_of_the_hosts();

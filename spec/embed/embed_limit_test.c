@@ -223,6 +223,101 @@ static void closes_a_busy_one(void) {
   green_free(hub);
 }
 
+/* --- <close> variables ---------------------------------------------------- */
+
+/* Counts: as C's own ways to give back what is held do, it calls no Lua. */
+static int closed;
+
+static int note_close(lua_State *L) {
+  (void)L;
+  closed++;
+  return 0;
+}
+
+/* What holds one variable outside of the C function and one inside. */
+static const char *const holding[] = {
+    "hold(function() " FOREVER " end)",
+    "hold(function() table.sort({1, 2, 3}, function() " FOREVER " end) end)",
+    "hold(function() return ('x'):gsub('x', function() " FOREVER " end) end)",
+    "hold(coroutine.wrap(function() table.sort({1, 2}, function() " FOREVER
+    " end) end))",
+    "hold(function() table.sort({1, 2}, coroutine.wrap(function() " FOREVER
+    " end)) end)",
+    "hold(function() table.sort({1, 2}, function() coroutine.wrap(function()"
+    " table.sort({1, 2}, function() " FOREVER " end) end)() end) end)",
+};
+
+enum { NHOLDING = sizeof holding / sizeof *holding };
+
+/* A hub with a greenlet that holds the semaphore, for which another waits. */
+static green_hub *with_holder(const char *body, const green_options *o,
+                              green_greenlet **g) {
+  char code[800];
+  green_hub *hub = sliced(MS, 0);
+  lua_State *L = green_lua(hub);
+  lua_register(L, "note", note_close);
+  CHECK(embed_do(hub, "sem = require 'greenlua'.Semaphore(1)"
+                      " noted = {__close = note} function hold(f)"
+                      "  local a <close> = setmetatable({}, noted)"
+                      "  local b <close> = sem:hold()"
+                      "  local c <close> = setmetatable({}, {__close ="
+                      "    function() entered = true " FOREVER " end})"
+                      "  local d <close> = setmetatable({}, noted)"
+                      "  f() end"));
+  closed = 0;
+  snprintf(code, sizeof code, "local b <close> = setmetatable({}, noted) %s",
+           body);
+  *g = embed_spawn(hub, code, 0, o);
+  embed_go(hub, "local green = require 'greenlua' green.sleep(0)"
+                " local s <close> = sem:hold() got = true");
+  return hub;
+}
+
+static void closes_the_variables_of_who_is_out_of_time(void) {
+  for (int i = 0; i < NHOLDING; i++) {
+    green_greenlet *g;
+    green_options o = {.size = sizeof o, .cpu_budget = 5 * MS};
+    green_hub *hub = with_holder(holding[i], &o, &g);
+    CHECK(green_run(hub) == GREEN_OK);
+    if (closed != 3) fprintf(stderr, "%d closed: %s\n", closed, holding[i]);
+    CHECK(closed == 3);
+    CHECK_TEXT(embed_get(hub, "got"), "true");
+    CHECK_TEXT(embed_get(hub, "entered"), "nil"); /* no Lua of its own */
+    CHECK(embed_status(g) == GREEN_ELUA);
+    CHECK(strstr(report, "the budget of CPU time is used up"));
+    green_release(g);
+    green_free(hub);
+  }
+}
+
+static void closes_the_variables_of_one_that_gives_way(void) {
+  for (int i = 0; i < NHOLDING; i++) {
+    green_greenlet *g;
+    green_options o = {.size = sizeof o, .cpu_budget = 200 * MS};
+    green_hub *hub = with_holder(holding[i], &o, &g);
+    while (!preempted(hub)) CHECK(green_step(hub, MS) >= 0);
+    CHECK(green_end(g) == GREEN_OK);
+    CHECK(green_run(hub) == GREEN_OK);
+    CHECK(closed == 3);
+    CHECK_TEXT(embed_get(hub, "entered"), "true");
+    CHECK_TEXT(embed_get(hub, "got"), "true");
+    green_release(g);
+    green_free(hub);
+  }
+}
+
+static void closes_the_variables_at_the_end_of_the_hub(void) {
+  for (int i = 0; i < NHOLDING; i++) {
+    green_greenlet *g;
+    green_hub *hub = with_holder(holding[i], NULL, &g);
+    while (!preempted(hub)) CHECK(green_step(hub, MS) >= 0);
+    CHECK(green_close(hub) == GREEN_OK);
+    CHECK(closed == 3);
+    green_release(g);
+    green_free(hub);
+  }
+}
+
 static void limits_one_greenlet_and_what_it_starts(void) {
   green_hub *hub = embed_open(quiet());
   green_options o = {.size = sizeof o, .time_slice = MS};
@@ -490,6 +585,9 @@ int main(void) {
   goes_on_where_it_was_made_to_give_way();
   does_not_disturb_who_is_quick();
   closes_a_busy_one();
+  closes_the_variables_of_who_is_out_of_time();
+  closes_the_variables_of_one_that_gives_way();
+  closes_the_variables_at_the_end_of_the_hub();
   limits_one_greenlet_and_what_it_starts();
   ends_what_the_hub_calls_and_does_not_return();
   closes_a_hub_whose_close_variables_do_not_end();

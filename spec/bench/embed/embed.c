@@ -4,11 +4,16 @@
  *
  * prints `metric value unit` lines.  `open_close` is a hub with its Lua state.
  * `step_idle` is green_step with nothing to do.  `lua_switch` is two greenlets
- * that give way to each other, `c_switch` the same of two C functions; `lua_wake` two that park by turns and wake each
- * other by semaphores, `c_wake` and `c_wake_k` two C functions that do so by
- * green_wait, in place and with a continuation.  `frame` is a step of a game in
- * which 10,000 characters wake once each, and `frame_floor` as many bare
- * coroutines. */
+ * that give way to each other, `c_switch` the same of two C functions;
+ * `lua_wake` two that park by turns and wake each other by semaphores, `c_wake`
+ * and `c_wake_k` two C functions that do so by green_wait, in place and with a
+ * continuation.  `frame` is a step of a game in which 10,000 characters wake
+ * once each, and `frame_floor` as many bare coroutines.
+ *
+ * `preempt_stall` is for how long a `while true do end` holds up one that is
+ * ready, in its time slices; `preempt_on` what it costs to have a time slice
+ * that nobody overruns, in percent of CPU time: of switches, of spawning and of
+ * computing. */
 #include <greenlua.h>
 #include <lauxlib.h>
 #include <lualib.h>
@@ -153,6 +158,82 @@ static void open_and_close(int n) {
   printf("open_close %.0f us\n", (now() - t) / n * 1e6);
 }
 
+/* --- preemption ----------------------------------------------------------- */
+
+enum { STALLS = 300, ROUNDS = 15 };
+static const int64_t SLICE = 5000000;
+
+static double stalls[STALLS];
+static int nstalls;
+static double stopped_at;
+
+/* stalled(): the time since it was called last; enough? */
+static int stalled(lua_State *L) {
+  double t = now();
+  if (stopped_at > 0 && nstalls < STALLS) stalls[nstalls++] = t - stopped_at;
+  lua_pushboolean(L, nstalls == STALLS);
+  stopped_at = now();
+  return 1;
+}
+
+static void preempt_stall(const char *place, const char *busy) {
+  green_config c = green_defaults();
+  c.time_slice = SLICE;
+  green_hub *hub = open_hub(c);
+  lua_register(green_lua(hub), "stalled", stalled);
+  nstalls = 0;
+  stopped_at = 0;
+  spawn(hub, "local sleep = require 'greenlua'.sleep sleep()"
+             " while not stalled() do sleep() end");
+  spawn(hub, busy);
+  while (nstalls < STALLS) green_step(hub, 0);
+  green_free(hub);
+  qsort(stalls, STALLS, sizeof *stalls, by_time);
+  const double slice = (double)SLICE * 1e-9;
+  printf("preempt_stall%s %.2f slices\n", place, stalls[STALLS / 2] / slice);
+  printf("preempt_stall%s_p99 %.2f slices\n", place,
+         stalls[STALLS * 99 / 100] / slice);
+  printf("preempt_stall%s_max %.2f slices\n", place,
+         stalls[STALLS - 1] / slice);
+}
+
+static double time_of(const char *code, int64_t slice) {
+  green_config c = green_defaults();
+  c.time_slice = slice;
+  green_hub *hub = open_hub(c);
+  for (int i = 0; i < 4; i++) spawn(hub, code);
+  double t = now();
+  green_run(hub);
+  t = now() - t;
+  green_free(hub);
+  return t;
+}
+
+/* By turns, and the best of each: what else the machine does comes on top. */
+static void preempt_on(const char *what, const char *code) {
+  double off = 1e9, on = 1e9;
+  for (int i = 0; i < ROUNDS; i++) {
+    double a = time_of(code, 0), b = time_of(code, 20 * SLICE);
+    if (a < off) off = a;
+    if (b < on) on = b;
+  }
+  printf("preempt_on_%s %.2f %%\n", what, (on / off - 1) * 100);
+}
+
+static void preemption(void) {
+  preempt_stall("", "while true do end");
+  preempt_stall("_in_c",
+                "table.sort({1, 2}, function() while true do end end)");
+  preempt_on("switch", "local sleep = require 'greenlua'.sleep"
+                       " for _ = 1, 1e5 do sleep() end");
+  preempt_on("spawn", "local spawn = require 'greenlua'.spawn"
+                      " local function f() end"
+                      " for _ = 1, 2e4 do spawn(f):join() end");
+  preempt_on("compute", "local sleep = require 'greenlua'.sleep for _ = 1, 100"
+                        " do local x = 0 for i = 1, 3e4 do x = x + i end"
+                        " sleep() end");
+}
+
 /* The least there is to do: bare coroutines, resumed by turns. */
 static void frame_floor(int n) {
   static lua_State *all[CHARACTERS];
@@ -189,5 +270,6 @@ int main(int argc, char **argv) {
   switches("c_wake_k", "play(me, true)", SWITCHES / 2);
   frames(argc > 1 ? atoi(argv[1]) : 300);
   frame_floor(argc > 1 ? atoi(argv[1]) : 300);
+  preemption();
   return 0;
 }
