@@ -8,8 +8,8 @@ build_packages=(cmake ninja-build gcc libc6-dev pkg-config lua5.4 liblua5.4-dev 
   libwslay-dev)
 test_packages=(lua-busted lua-check clang-format valgrind lua-ldoc lua-markdown lua5.1 procps g++
   # clients and servers that the specs talk to, and libraries that they run
-  netcat-openbsd curl openssl dnsmasq-base nginx-light redis-server postgresql systemd
-  vsftpd python3-aiosmtpd python3-websockets python3-websocket chromium
+  netcat-openbsd curl openssl dnsmasq-base microsocks nginx-light redis-server postgresql systemd
+  vsftpd lua-orbit python3-aiosmtpd python3-websockets python3-websocket chromium
   lua-cjson lua-socket lua-sec lua-redis lua-sql-postgres lua-dbi-postgresql)
 
 # A line that the next one replaces; people at a terminal only.

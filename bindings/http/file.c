@@ -116,9 +116,9 @@ static int send_on(lua_State *L, gr_state *S, grh_conn *c, bool last) {
   }
   if (n == -EAGAIN && !last) {
     save(L, at, left);
-    double until = gr_hub_now(&S->hub) + c->server->write;
     gr_check_free(L, S, &c->stream->writes, &wait_file, "the response");
-    return gr_park_io(L, S, &c->stream->writes, until, &wait_file, 0, file_k);
+    return gr_park_io(L, S, &c->stream->writes, grh_pace_begin(c), &wait_file,
+                      0, file_k);
   }
   if (n < 0) return fail_file(L, c, (int)n);
   c->cut = false;
@@ -132,7 +132,7 @@ static int file_k(lua_State *L, int status, lua_KContext ctx) {
   int how = gr_woken(L, S, ctx, file_k);
   grh_response *r = lua_touserdata(L, 1);
   if (!r->c) return grh_fail(L, -ECONNRESET);
-  return send_on(L, S, r->c, how == GR_TIMEDOUT);
+  return send_on(L, S, r->c, grh_pace_end(r->c, how == GR_TIMEDOUT));
 }
 
 /* The head, and the file if it is small, in one write. */

@@ -32,6 +32,14 @@ static double seconds(lua_State *L, const char *name) {
   return value;
 }
 
+/* 0: none */
+static double rate(lua_State *L, const char *name) {
+  lua_getfield(L, 1, name);
+  double value = lua_tonumber(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
 static uint64_t count(lua_State *L, const char *name, uint64_t max) {
   lua_getfield(L, 1, name);
   if (!lua_toboolean(L, -1)) return lua_pop(L, 1), max;
@@ -52,9 +60,9 @@ static void configure(lua_State *L, grh_server *s) {
   s->linger = 2;
   s->grace = seconds(L, "body_grace");
   s->body_time = seconds(L, "max_body_time");
-  lua_getfield(L, 1, "body_rate");
-  s->body_rate = lua_tonumber(L, -1);
-  lua_pop(L, 1);
+  s->body_rate = rate(L, "body_rate");
+  s->write_rate = rate(L, "write_rate");
+  s->write_grace = seconds(L, "write_grace");
   s->limits.line = (uint32_t)count(L, "max_line", 1 << 20);
   s->limits.head = (uint32_t)count(L, "max_head", 1 << 20);
   s->limits.fields = (uint32_t)count(L, "max_headers", GRH_FIELDS);

@@ -112,7 +112,8 @@ typedef struct grh_server {
   grh_http *http;
   double idle, header, body, write, linger; /* seconds; INFINITY */
   double grace, body_time;                  /* … of waiting for a body */
-  double body_rate; /* bytes a second, after the grace; 0 */
+  double body_rate;               /* bytes a second, after the grace; 0 */
+  double write_rate, write_grace; /* … that a reader takes, and its grace */
   grh_limits limits;
   uint64_t body_max, drain_max;
   bool stopping, gzip, logs;
@@ -171,6 +172,13 @@ typedef struct grh_rest {
   size_t done;
 } grh_rest;
 
+/* How the reader of a response keeps up (pace.c). */
+typedef struct grh_pace {
+  double credit;  /* seconds for which it may still be too slow */
+  double since;   /* when the present wait began; 0: there is none */
+  int64_t queued; /* bytes then on their way; -1: nobody knows */
+} grh_pace;
+
 struct grh_conn {
   const void *magic;
   gr_stream *stream; /* the socket's */
@@ -192,6 +200,7 @@ struct grh_conn {
   double since; /* when the head was complete, for the log */
   double limit; /* when the head must be, or a body is waited for no more */
   grh_body body;
+  grh_pace pace;
   grh_rest rest;
   char *spill;   /* of the response's fields that are too many for it */
   char *trailer; /* of the request: lines, each with its CRLF */
@@ -305,6 +314,18 @@ int grh_finish_put(lua_State *L, gr_state *S, grh_conn *c, int got);
 int grh_fail(lua_State *L, int err);
 
 void grh_rest_drop(grh_conn *c);
+
+/* --- waiting for readers (pace.c) --------------------------------------- */
+
+/* A response begins: its reader has all its credit. */
+void grh_pace_start(grh_conn *c);
+
+/* A wait for room begins: when it has to be over. */
+double grh_pace_begin(grh_conn *c);
+
+/* It is over, or was none.  `late`: its time has run out.  Is the reader to be
+ * given up if there is still no room? */
+bool grh_pace_end(grh_conn *c, bool late);
 
 /* --- responses (response.c, send.c) -------------------------------------- */
 

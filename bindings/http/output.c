@@ -115,8 +115,9 @@ static int put_k(lua_State *L, int status, lua_KContext ctx) {
   int how = gr_woken(L, S, ctx, put_k);
   grh_conn *c = conn_of(L);
   if (!c) return grh_fail(L, -ECONNRESET);
+  bool late = grh_pace_end(c, how == GR_TIMEDOUT);
   int got = c->gone ? -ECONNRESET : write_rest(c, lua_tostring(L, 2));
-  if (got == -EAGAIN && how == GR_TIMEDOUT) return result(L, gone(c, got));
+  if (got == -EAGAIN && late) return result(L, gone(c, got));
   return grh_finish_put(L, S, c, got);
 }
 
@@ -126,9 +127,9 @@ int grh_finish_put(lua_State *L, gr_state *S, grh_conn *c, int got) {
       return gr_let_others(L, S, 0, put_k);
     return result(L, got);
   }
-  double at = gr_hub_now(&S->hub) + c->server->write;
   gr_check_free(L, S, &c->stream->writes, &write_wait, "the response");
-  return gr_park_io(L, S, &c->stream->writes, at, &write_wait, 0, put_k);
+  return gr_park_io(L, S, &c->stream->writes, grh_pace_begin(c), &write_wait, 0,
+                    put_k);
 }
 
 int grh_flush(lua_State *L) {

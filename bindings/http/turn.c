@@ -42,6 +42,7 @@ static void begin_turn(lua_State *L, grh_conn *c, size_t n) {
   c->scanned = 0;
   c->limit = 0;
   grh_body_start(c, &c->req->head, c->server->body_max);
+  grh_pace_start(c);
   c->body.on_trailer = grh_keep_trailer;
   if (c->server->logs) c->since = gr_hub_now(gr_stream_hub(c->stream));
   c->server->requests++;

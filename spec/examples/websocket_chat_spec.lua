@@ -1,4 +1,4 @@
--- The chats; websocket_chat.lua in a browser: spec/greenlua/websocket/clients_spec.lua.
+-- The chats; in a browser: spec/browser_spec.lua.
 
 local green = require "greenlua"
 local json = require "greenlua.http.json"

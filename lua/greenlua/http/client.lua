@@ -47,7 +47,11 @@ local M = {}
 -- * `redirects` (10): how many are followed; 0 or false: none.
 -- * `auth`: `{ user, password }`; `bearer`: a token. Not told to other servers after a redirect.
 -- * `proxy`: a URL; false: none; otherwise `http_proxy`, `https_proxy`, `all_proxy` and
---   `no_proxy` of the environment count.
+--   `no_proxy` of the environment count, as for curl. `http://` and `https://` (TLS on the way
+--   to the proxy) pass requests on, or open tunnels by CONNECT for `https:`; `socks5://` is
+--   SOCKS 5 with names that are looked up here, `socks5h://` with names that the proxy looks
+--   up. All of them may have a user and a password: `socks5h://user:password@proxy.example:1080`.
+-- * `proxy_tls`: options of `ssl.client`, or a Context, for an `https://` proxy.
 -- * `cookies`: true, or a `Jar`: what servers set is sent back to them.
 -- * `gzip` (true): compression is asked for and undone.
 -- * `tls`: options of `ssl.client`, or a Context; `verify`: false takes any certificate.
@@ -184,7 +188,9 @@ end
 -- Options, besides those of a client: `url`; `method` (`"GET"`); `query`: a table of parameters, or
 -- a string, added to the URL; one of `body` (a string, a list of strings, an iterator:
 -- a function that returns strings, then nil; or an open file), `json` (a value) or `form` (a
--- table); `idempotent`: may it be repeated (see `retries`) if its method does not say so?
+-- table); `trailers`: fields that follow the body, which is sent in chunks then, or a
+-- function that returns them when all of it has been sent; `idempotent`: may it be repeated
+-- (see `retries`) if its method does not say so?
 -- `stream`: true gives the response as soon as its head is there, to be read and closed by
 -- the caller; otherwise it has a `body`.
 --

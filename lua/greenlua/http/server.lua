@@ -54,7 +54,8 @@ local rate = { "bytes a second, or false", is_time }
 local own = {
   header_timeout = seconds, idle_timeout = seconds, body_timeout = seconds,
   body_rate = rate, body_grace = seconds, max_body_time = seconds,
-  write_timeout = seconds, max_line = size, max_headers = size, max_head = size,
+  write_timeout = seconds, write_rate = rate, write_grace = seconds,
+  max_line = size, max_headers = size, max_head = size,
   max_body = size, max_drain = size, gzip = flag,
   gzip_min = { "a number of bytes", is_count },
   log = { "a function, a file, a file's name or a boolean", is_log },
@@ -64,7 +65,7 @@ Server._options = setmetatable(own, { __index = StreamServer._options })
 
 local defaults = {
   header_timeout = 10, idle_timeout = 75, body_timeout = 30, write_timeout = 60,
-  body_rate = 240, body_grace = 5, max_body_time = false,
+  body_rate = 240, body_grace = 5, max_body_time = false, write_rate = 240, write_grace = 60,
   max_line = 8192, max_headers = 100, max_head = 65536, max_body = false, max_drain = 262144,
   gzip = false, gzip_min = 1024,
 }
@@ -80,6 +81,12 @@ local defaults = {
 --   average, when it has been waited for so many seconds; only the time in which a handler
 --   waits counts. false for clients who send a body as something happens. `max_body_time`
 --   (false): seconds that a body is waited for in all.
+-- * `write_rate` (240), `write_grace` (60): how many bytes a second the reader of a response
+--   must take, and for how many seconds it may take fewer before the connection is cut, as it is
+--   when `write_timeout` runs out; faster times give back what slow ones have used. Only the time
+--   in which a handler waits for room counts, and what the client's system has acknowledged.
+--   So a client that takes nothing has the `write_timeout`, one that takes a little now and
+--   then the `write_grace`. false for clients that may pause, a player of films for instance.
 -- * `max_line` (8192): bytes of the request line, and of each field.
 -- * `max_headers` (100; 256 at most), `max_head` (65536): fields, and bytes, of a head.
 -- * `max_body` (false): bytes of a request's body; more are refused with a 413.

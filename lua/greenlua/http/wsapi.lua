@@ -33,14 +33,26 @@ function Errors.write(_, ...)
   io.stderr:write(...)
 end
 
+-- What is not there is "": applications rely on that.
+local Environment = {}
+
+function Environment.__index() return "" end
+function Environment:__call(name) return self[name] end
+
+-- What follows the place that the application is mounted at.
+local function path_info(path, script)
+  local rest = path:sub(1, #script) == script and path:sub(#script + 1)
+  if rest == "" then return "/" end
+  return rest and (script == "" or rest:sub(1, 1) == "/") and rest or path
+end
+
 local function environment(req, script)
   local server, remote = req.server, req.remote_address
-  local path = req.path
   local env = {
     REQUEST_METHOD = req.method, QUERY_STRING = req.query_string,
     SERVER_PROTOCOL = "HTTP/" .. req.version, SERVER_SOFTWARE = "greenlua",
     GATEWAY_INTERFACE = "CGI/1.1", REQUEST_URI = req.target, SCRIPT_NAME = script,
-    PATH_INFO = path:sub(1, #script) == script and path:sub(#script + 1) or path,
+    PATH_INFO = path_info(req.path, script), HTTPS = req.socket.info and "on" or nil,
     SERVER_NAME = req.host or "", SERVER_PORT = tostring(server.port or ""),
     REMOTE_ADDR = remote and remote.host or "",
     REMOTE_PORT = remote and tostring(remote.port) or "",
@@ -48,8 +60,9 @@ local function environment(req, script)
     CONTENT_LENGTH = tostring(req.content_length or ""),
   }
   header_variables(req, env)
-  env.input, env.error = setmetatable({ req = req }, Input), setmetatable({}, Errors)
-  return setmetatable(env, { __call = function(self, name) return rawget(self, name) or "" end })
+  env.input = setmetatable({ req = req, length = req.content_length or 0 }, Input)
+  env.error = setmetatable({}, Errors)
+  return setmetatable(env, Environment)
 end
 
 local function set_headers(res, headers)
@@ -64,12 +77,13 @@ end
 
 --- A handler that runs an application: `app(env)` returns status, headers, and an
 -- iterator over the body.
--- @tparam function app
+-- @tparam function|table app a table: its `run`
 -- @tparam[opt=""] string script the path that the application is mounted at
 -- @treturn function
 function M.handler(app, script)
+  local run = type(app) == "table" and app.run or app
   return function(req, res)
-    local status, headers, body = app(environment(req, script or ""))
+    local status, headers, body = run(environment(req, script or ""))
     res.status = status_of(status)
     set_headers(res, headers)
     return body

@@ -3,7 +3,8 @@
 --
 -- A body has `length` (nil: nobody knows), `type` (a Content-Type), `again` (can it be sent
 -- more than once?), `brief` (it fits what the kernel takes at once) and
--- `send(conn, arm)`; `arm` is called before each piece, to limit how long that waits.
+-- `send(conn, arm)`; `arm` is called before each piece, to limit how long that waits. `pieces()`
+-- is an iterator over it.
 --
 -- @module greenlua.http.client.body
 
@@ -16,9 +17,19 @@ local function bad(what, ...)
   error(("bad request (%s)"):format(what:format(...)), 0)
 end
 
+-- An iterator over a list.
+local function each(list)
+  local i = 0
+  return function()
+    i = i + 1
+    return list[i]
+  end
+end
+
 local function of_string(text)
   return {
     length = #text, again = true, brief = #text <= BRIEF, text = text,
+    pieces = function() return each { text } end,
     send = function(conn, arm)
       if text == "" then return true end
       arm()
@@ -35,6 +46,7 @@ local function of_list(list)
   end
   return {
     length = length, again = true, brief = length <= BRIEF,
+    pieces = function() return each(list) end,
     send = function(conn, arm)
       if length == 0 then return true end
       arm()
@@ -49,13 +61,14 @@ local function check_piece(piece)
   end
 end
 
-local function send_chunks(next_piece, conn, arm)
+local function send_chunks(next_piece, trailer, conn, arm)
   while true do
     local piece, err = next_piece()
     if piece == nil then
       if err then error(err, 0) end
+      local fields = trailer and trailer() or ""
       arm()
-      return conn.sock:send "0\r\n\r\n"
+      return conn.sock:send { "0\r\n", fields, "\r\n" }
     end
     check_piece(piece)
     if piece ~= "" then
@@ -89,9 +102,10 @@ end
 local function of_iterator(next_piece, length)
   return {
     length = length,
+    pieces = function() return next_piece end,
     send = function(conn, arm)
       if length then return send_counted(next_piece, length, conn, arm) end
-      return send_chunks(next_piece, conn, arm)
+      return send_chunks(next_piece, nil, conn, arm)
     end,
   }
 end
@@ -105,6 +119,10 @@ local function of_file(file)
   local length = math.max(to - from, 0)
   return {
     length = length, again = true,
+    pieces = function()
+      file:seek("set", from)
+      return function() return file:read(PIECE) end
+    end,
     send = function(conn, arm)
       local at = from
       while at < to do
@@ -133,11 +151,20 @@ local function make(value, length)
     io.type(value) or type(value))
 end
 
+-- Only chunks have anything behind them.
+local function with_trailer(body, trailer)
+  return {
+    again = body.again, type = body.type,
+    send = function(conn, arm) return send_chunks(body.pieces(), trailer, conn, arm) end,
+  }
+end
+
 --- The body that a request's options ask for.
 -- @tparam table options `body`, `json` or `form`
 -- @tparam ?integer length what its Content-Length field says
+-- @tparam ?function trailer returns the lines that follow it
 -- @treturn ?table nil: none
-function M.of(options, length)
+function M.of(options, length, trailer)
   local given
   for _, name in ipairs { "body", "json", "form" } do
     if options[name] ~= nil then
@@ -145,6 +172,7 @@ function M.of(options, length)
       given = name
     end
   end
+  if not given and trailer then bad "trailers: there is no body" end
   if not given then return nil end
   local body
   if given == "json" then
@@ -159,7 +187,8 @@ function M.of(options, length)
   if length and body.length ~= length then
     bad("body: %d bytes, but the field Content-Length says %d", body.length or -1, length)
   end
-  return body
+  if length and trailer then bad "trailers: they follow chunks, not a Content-Length" end
+  return trailer and with_trailer(body, trailer) or body
 end
 
 return M

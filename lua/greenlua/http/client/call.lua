@@ -22,11 +22,15 @@ local function remaining(phase, deadline)
   return phase and left and math.min(phase, left) or phase or left
 end
 
-local function key_of(request, proxy, context)
-  local url = request.url
-  if proxy and url.scheme == "http" then return "proxy " .. urls.origin(proxy) end
-  local through = proxy and urls.origin(proxy) .. " " .. (proxy.authorization or "") or ""
-  return ("%s %s %s"):format(urls.origin(url), through, context and tostring(context) or "")
+-- Connections with the same key are as good as one another.
+local function key_of(request, place)
+  local proxy, through = place.proxy, ""
+  if proxy then through = ("%s %s"):format(urls.origin(proxy), place.proxy_context or "") end
+  if place.forwarder then return "proxy " .. through end
+  if proxy then
+    through = ("%s %q %q"):format(through, proxy.user or "", proxy.password or "")
+  end
+  return ("%s %s %s"):format(urls.origin(request.url), through, place.context or "")
 end
 
 -- A lease that nobody took over.
@@ -34,11 +38,10 @@ local guard = { __close = function(self) if self.lease then self.lease:release(f
 
 local function connect(call, request, lease, place)
   local client = call.client
-  -- for as long as its address stands in the key
-  lease.host.context = place.context
-  return connections.open(request.url, place.proxy, {
-    timeouts = call.timeouts, context = place.context, connect = client.options.connect,
-    limits = client.options,
+  -- for as long as the addresses of its contexts stand in the key
+  lease.host.place = place
+  return connections.open(request.url, place, {
+    timeouts = call.timeouts, connect = client.options.connect or {}, limits = client.options,
   }, call.deadline)
 end
 
@@ -60,7 +63,7 @@ end
 
 local function head_of(call, request, place, state)
   state.expects = expects(call, request)
-  return requests.head(request, place.proxy, {
+  return requests.head(request, place.forwarder, {
     cookie = call.cookies and call.cookies:header(request.url),
     gzip = may_decode(call, request), agent = call.agent, expects = state.expects,
   })
@@ -144,15 +147,22 @@ local function is_stale(call, request, state, err)
     and can_repeat(call, request, state)
 end
 
+-- How a request gets there: `proxy`; `forwarder`, if that is one that passes requests on;
+-- `context` and `proxy_context` of TLS; `key`.
 local function place_of(call, request)
   local proxy, problem = proxies.find(request.url, call.proxy)
   if problem then return nil, problem, "proxy" end
-  local place = { proxy = proxy }
-  if request.url.scheme == "https" then
+  local place, secure = { proxy = proxy }, request.url.scheme == "https"
+  if proxy and not proxy.socks and not secure then place.forwarder = proxy end
+  if proxy and proxy.scheme == "https" then
+    place.proxy_context, problem = tls.context(call.proxy_tls)
+    if not place.proxy_context then return nil, problem, "proxy" end
+  end
+  if secure then
     place.context, problem = tls.context(call.tls, call.verify)
     if not place.context then return nil, problem, "tls" end
   end
-  place.key = key_of(request, proxy, place.context)
+  place.key = key_of(request, place)
   return place
 end
 

@@ -5,7 +5,9 @@
 
 local core = require "greenlua.core.http"
 local now = require("greenlua.core").now
+local relays = require "greenlua.http.client.relay"
 local socket = require "greenlua.socket"
+local socks = require "greenlua.http.client.socks"
 local urls = require "greenlua.http.client.url"
 
 local M = {}
@@ -13,12 +15,20 @@ local M = {}
 local Connection = { __name = "connection" }
 Connection.__index = Connection
 
-local function wrap(sock, limits)
-  return setmetatable({ sock = sock, reader = core.reader(sock, limits), uses = 0 }, Connection)
+local function wrap(sock, limits, relay)
+  return setmetatable({ sock = sock, reader = core.reader(sock, limits), relay = relay },
+    Connection)
 end
 
---- Has the other side neither closed nor said anything?
+--- Nobody uses it for now.
+-- @treturn boolean can it be used again?
+function Connection:rest()
+  return not self.relay or self.relay:rest()
+end
+
+--- Has the other side neither closed nor said anything? Then somebody uses it.
 function Connection:is_good()
+  if self.relay and not self.relay:resume() then return false end
   return self.reader:rewind()
 end
 
@@ -33,7 +43,16 @@ end
 
 function Connection:close()
   if self.sock then self.sock:close() end
-  self.sock = nil
+  if self.relay then self.relay:close() end
+  self.sock, self.relay = nil, nil
+end
+
+--- Somebody else's from now on.
+-- @return socket
+function Connection:give_away()
+  local sock = self.sock
+  self.sock, self.relay = nil, nil
+  return sock
 end
 
 local function remaining(phase, deadline)
@@ -43,7 +62,7 @@ local function remaining(phase, deadline)
 end
 
 -- A socket that is not handed on is closed.
-local guard = { __close = function(self) if self.sock then self.sock:close() end end }
+local guard = { __close = Connection.close }
 
 local function open_socket(to, options, timeout)
   if to.unix then
@@ -55,7 +74,7 @@ local function open_socket(to, options, timeout)
     return nil, err
   end
   local settings = {}
-  for name, value in pairs(options.connect or {}) do settings[name] = value end
+  for name, value in pairs(options.connect) do settings[name] = value end
   settings.host, settings.port, settings.timeout, settings.tls = to.host, to.port, timeout, nil
   return socket.connect(settings)
 end
@@ -91,34 +110,61 @@ local function deadline_of(phase, deadline)
   return left and now() + left
 end
 
+-- To the proxy, if there is one, and through it.
+local function reach(held, url, place, options, deadline)
+  local proxy, timeouts = place.proxy, options.timeouts
+  local sock, err = open_socket(proxy or url, options, remaining(timeouts.connect, deadline))
+  if not sock then return nil, err, "connect" end
+  held.sock = sock
+  if not proxy then return true end
+  if place.proxy_context then
+    sock:settimeout()
+    sock, err = place.proxy_context:connect(sock, proxy.host, remaining(timeouts.tls, deadline))
+    if not sock then return nil, err, "proxy" end
+    held.sock = sock
+  end
+  local ok, before = true, deadline_of(timeouts.connect, deadline)
+  if proxy.socks then
+    ok, err = socks.connect(sock, url, proxy, options.connect, before)
+  elseif url.scheme == "https" then
+    ok, err = tunnel(sock, url, proxy, options, before)
+  end
+  return ok, err, "proxy"
+end
+
+local function secure(held, url, place, options, deadline)
+  local err
+  if place.proxy_context then
+    held.relay, err = relays.new(held.sock)
+    if not held.relay then return nil, err, "tls" end
+    held.sock = held.relay.near
+  end
+  local sock = held.sock
+  sock:settimeout()
+  sock, err = place.context:connect(sock, url.host, remaining(options.timeouts.tls, deadline))
+  if not sock then return nil, err, "tls" end
+  held.sock = sock
+  return true
+end
+
 --- Connect.
 -- @tparam table url
--- @tparam ?table proxy
--- @tparam table options `timeouts`, `context` (of TLS), `connect`, `limits`
+-- @tparam table place `proxy`; contexts of TLS for it, `proxy_context`, and for the server,
+--   `context`
+-- @tparam table options `timeouts`, `connect`, `limits`
 -- @tparam ?number deadline
 -- @treturn[1] table connection
 -- @treturn[2] nil
 -- @treturn[2] string message
 -- @treturn[2] string `"connect"`, `"proxy"`, `"tls"`
-function M.open(url, proxy, options, deadline)
-  local timeouts = options.timeouts
+function M.open(url, place, options, deadline)
   local held <close> = setmetatable({}, guard)
-  local sock, err = open_socket(proxy or url, options,
-    remaining(timeouts.connect, deadline))
-  if not sock then return nil, err, "connect" end
-  held.sock = sock
-  if proxy and url.scheme == "https" then
-    local ok
-    ok, err = tunnel(sock, url, proxy, options, deadline_of(timeouts.connect, deadline))
-    if not ok then return nil, err, "proxy" end
-  end
-  if url.scheme == "https" then
-    sock:settimeout()
-    sock, err = options.context:connect(sock, url.host, remaining(timeouts.tls, deadline))
-    if not sock then return nil, err, "tls" end
-  end
-  held.sock = nil
-  return wrap(sock, options.limits)
+  local ok, err, phase = reach(held, url, place, options, deadline)
+  if ok and place.context then ok, err, phase = secure(held, url, place, options, deadline) end
+  if not ok then return nil, err, phase end
+  local conn = wrap(held.sock, options.limits, held.relay)
+  held.sock, held.relay = nil, nil
+  return conn
 end
 
 return M

@@ -22,8 +22,9 @@ local kinds = {
   -- of a client or of a request
   headers = "table", timeout = "number", timeouts = "table", redirects = "integer boolean",
   auth = "table", bearer = "string", proxy = "string boolean", cookies = "boolean table",
-  gzip = "boolean", tls = "boolean table", verify = "boolean", retries = "integer",
-  max_body = "integer boolean", version = "string", unix = "string", expect = "boolean integer",
+  gzip = "boolean", tls = "boolean table", proxy_tls = "table", verify = "boolean",
+  retries = "integer", max_body = "integer boolean", version = "string", unix = "string",
+  expect = "boolean integer",
   agent = "string boolean", stream = "boolean", max_retry_after = "number",
 }
 --- What may be given to a client only.
@@ -34,7 +35,7 @@ M.of_client = {
 --- What may be given for a request only.
 M.of_request = {
   method = "string", url = "string", query = "table string", body = "any", json = "any",
-  form = "table", idempotent = "boolean",
+  form = "table", idempotent = "boolean", trailers = "table function",
 }
 local at_least_one = { "max_per_host", "max_connections" }
 

@@ -176,7 +176,7 @@ function Pool:acquire(key, timeout, fresh)
 end
 
 function Pool:_take_back(host, conn, reusable)
-  if conn and reusable and not self.closed and self.idle_timeout > 0 then
+  if conn and reusable and not self.closed and self.idle_timeout > 0 and conn:rest() then
     conn.idle_since = now()
     table.insert(host.idle, conn)
     self.idle = self.idle + 1

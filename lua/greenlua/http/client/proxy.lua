@@ -46,21 +46,29 @@ function M.excepted(list, url)
   return false
 end
 
+local ports = { http = 80, https = 443, socks5 = 1080, socks5h = 1080 }
+
 local function parse(text)
   if not text:find "://" then text = "http://" .. text end
-  local proxy, problem = urls.parse(text)
-  if not proxy then return nil, ("bad proxy: %s"):format(problem) end
-  if proxy.scheme ~= "http" or proxy.unix then
-    return nil, ("bad proxy: only http://… is spoken to proxies, not %s://"):format(proxy.scheme)
+  local proxy, problem = urls.parse(text, ports)
+  if not proxy then return nil, "bad proxy: " .. problem end
+  if proxy.unix then return nil, "bad proxy: a UNIX socket is none" end
+  proxy.socks = proxy.scheme:find "^socks" ~= nil
+  if proxy.user and proxy.socks then
+    if #proxy.user > 255 or #proxy.password > 255 or proxy.user == "" then
+      return nil, "bad proxy: a user and a password have at most 255 bytes"
+    end
+  elseif proxy.user then
+    proxy.authorization = base64.basic(proxy.user, proxy.password)
   end
-  if proxy.user then proxy.authorization = base64.basic(proxy.user, proxy.password) end
   return proxy
 end
 
 --- The proxy for a URL.
 -- @tparam table url
 -- @tparam[opt] string|boolean option a URL; false: none; nil: as the environment says
--- @treturn[1] ?table as `url.parse` has it, and `authorization`; nil: none
+-- @treturn[1] ?table as `url.parse` has it, and `authorization`; `socks`: is it one of SOCKS?
+--   nil: none
 -- @treturn[2] nil
 -- @treturn[2] string what is wrong with it
 function M.find(url, option)

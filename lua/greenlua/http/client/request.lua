@@ -6,6 +6,7 @@
 local base64 = require "greenlua.http.client.base64"
 local bodies = require "greenlua.http.client.body"
 local forms = require "greenlua.http.forms"
+local trailers = require "greenlua.http.trailers"
 local urls = require "greenlua.http.client.url"
 
 local M = {}
@@ -77,6 +78,31 @@ local function merge(own, defaults)
   return list, names_of(list, own)
 end
 
+local function trailer_lines(fields)
+  local lines = {}
+  for _, field in ipairs(list_fields(fields)) do
+    if not trailers.allowed(field[1]) then bad("trailers: %s must precede the body", field[1]) end
+    lines[#lines + 1] = ("%s: %s\r\n"):format(field[1], field[2])
+  end
+  return table.concat(lines)
+end
+
+-- What gives the lines of a trailer when the body has been sent; and the names, if they are known.
+local function trailer_of(given)
+  if given == nil then return nil end
+  local mt = getmetatable(given)
+  if type(given) == "table" and not (type(mt) == "table" and mt.__call) then
+    local lines, names = trailer_lines(given), {}
+    for name in lines:gmatch "([^:\n]+):[^\n]*\n" do names[#names + 1] = name end
+    return function() return lines end, names[1] and table.concat(names, ", ")
+  end
+  return function()
+    local fields = given()
+    if type(fields) ~= "table" then bad("trailers: table expected, got %s", type(fields)) end
+    return trailer_lines(fields)
+  end
+end
+
 local function credentials(auth, bearer)
   if bearer ~= nil then
     if type(bearer) ~= "string" or bearer:find "[%c ]" then bad "bearer: a token expected" end
@@ -130,12 +156,14 @@ function M.new(o, method, defaults)
   local url = parse(o)
   local fields, seen = merge(o.headers, defaults)
   if seen["transfer-encoding"] then bad "headers: the client chooses the Transfer-Encoding" end
-  local body = bodies.of(o, number_of(seen["content-length"] or nil))
+  local trailer, names = trailer_of(o.trailers)
+  local body = bodies.of(o, number_of(seen["content-length"] or nil), trailer)
   if body and not body.length and version == "1.0" then
     bad "body: HTTP/1.0 must know its length"
   end
   return {
     method = method, url = url, fields = fields, seen = seen, body = body, version = version,
+    trailer = names,
     authorization = credentials(o.auth or (url.user and { url.user, url.password }), o.bearer),
     trusted = true,
   }
@@ -147,6 +175,7 @@ local private = { authorization = true, cookie = true, host = true, ["proxy-auth
 local about_body = {
   ["content-type"] = true, ["content-length"] = true, ["content-encoding"] = true,
   ["content-language"] = true, ["content-location"] = true, ["content-md5"] = true, expect = true,
+  trailer = true,
 }
 
 --- The request that a redirect asks for.
@@ -175,13 +204,14 @@ function M.redirected(request, url, status)
 end
 
 local function target(request, proxy)
-  if not proxy or request.url.scheme == "https" then return request.url.target end
+  if not proxy then return request.url.target end
   return ("http://%s%s"):format(urls.authority(request.url), request.url.target)
 end
 
 local function framing(request, put)
   local body = request.body
   if body and not body.length then
+    put("Trailer", request.trailer)
     put("Transfer-Encoding", "chunked")
   elseif body then
     put("Content-Length", body.length)
@@ -193,7 +223,7 @@ end
 
 --- The bytes of the head.
 -- @tparam table request
--- @tparam ?table proxy
+-- @tparam ?table proxy that is to pass it on
 -- @tparam table more `cookie`, `gzip`, `expects`, `agent`
 -- @treturn string
 function M.head(request, proxy, more)
@@ -215,7 +245,7 @@ function M.head(request, proxy, more)
   put("Accept-Encoding", more.gzip and "gzip")
   put("Authorization", request.trusted and request.authorization)
   put("Cookie", more.cookie)
-  if proxy and request.url.scheme == "http" then put("Proxy-Authorization", proxy.authorization) end
+  put("Proxy-Authorization", proxy and proxy.authorization)
   framing(request, put)
   put("Expect", more.expects and "100-continue")
   lines[#lines + 1] = "\r\n"

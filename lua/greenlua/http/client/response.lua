@@ -251,8 +251,7 @@ function Response:header_list(name) return message.header_list(self._head, name)
 function Response:upgrade()
   local lease = self._lease
   if self.status ~= 101 or not lease then return nil, "no other protocol was agreed on" end
-  local sock = lease.conn.sock
-  lease.conn.sock = nil
+  local sock = lease.conn:give_away()
   self:_let_go(false)
   sock:settimeout()
   return sock

@@ -19,7 +19,7 @@ end
 
 --- The context that a request's options mean: the same for the same table.
 -- @tparam ?boolean|table|Context tls
--- @tparam ?boolean verify
+-- @tparam[opt=true] boolean verify
 -- @treturn[1] Context
 -- @treturn[2] nil
 -- @treturn[2] string which file cannot be read, and why

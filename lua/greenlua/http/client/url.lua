@@ -64,16 +64,18 @@ end
 
 --- Take a URL apart. Its fragment is dropped.
 -- @tparam string text
+-- @tparam[opt] table schemes which are known, and their ports
 -- @treturn[1] table `scheme` (`"http"`, `"https"`), `host` (an IPv6 address without
 --   brackets), `port`, `target` (path and query), `user`, `password`, `unix` (a path)
 -- @treturn[2] nil
 -- @treturn[2] string what is wrong with it
-function M.parse(text)
+function M.parse(text, schemes)
+  schemes = schemes or ports
   if text:find "%c" then return nil, "a control character" end
   local scheme, authority, target = split((text:match "^ *(.-) *$"))
   if not scheme then return nil, "no scheme: http://… or https://… is expected" end
   local unix = scheme:match "^(https?)%+unix$"
-  if not ports[unix or scheme] then
+  if not schemes[unix or scheme] then
     return nil, ("the scheme %s is not known"):format(quote(scheme))
   end
   if target:sub(1, 1) ~= "/" then target = "/" .. target end
@@ -89,7 +91,7 @@ function M.parse(text)
   if not host then return nil, ("%s is no host with a port"):format(quote(authority)) end
   url.host, problem = check_host(host)
   if not url.host then return nil, problem end
-  url.port = port == "" and ports[scheme] or #port < 6 and math.tointeger(tonumber(port)) or 0
+  url.port = port == "" and schemes[scheme] or #port < 6 and math.tointeger(tonumber(port)) or 0
   if url.port < 1 or url.port > 65535 then return nil, ("%s is no port"):format(port) end
   return url
 end
