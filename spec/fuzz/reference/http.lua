@@ -109,7 +109,7 @@ local function read_request(bytes, at)
   local kind, length = framing(fields, m.minor)
   if not kind or #values_of(fields, "host") > 1 then return nil end
   if m.minor == 1 and not values_of(fields, "host")[1] then return nil end
-  m.last = has_token(fields, "connection", "close")
+  m.last = method == "CONNECT" or has_token(fields, "connection", "close")
     or m.minor == 0 and not has_token(fields, "connection", "keep-alive")
   return m, read_body(m, bytes, after, kind, length)
 end
@@ -129,7 +129,7 @@ function M.requests(bytes)
   return list
 end
 
---- One response at a place, to a request with that method: a table, and where the next one
+--- One response at a place (none that opens a tunnel), to a request with that method: a table, and where the next one
 -- begins; nil: there is none that is whole up to its body.
 function M.response(bytes, at, method)
   local lines, after = head_lines(bytes, at)
@@ -141,8 +141,6 @@ function M.response(bytes, at, method)
   local kind, length = framing(fields, m.minor)
   if not kind then return nil end
   if method == "HEAD" or m.status < 200 or m.status == 204 or m.status == 304 then
-    kind = "none"
-  elseif method == "CONNECT" and m.status < 300 then
     kind = "none"
   elseif kind == "none" then
     kind = "to end"

@@ -82,7 +82,9 @@ local function handler(req, res)
   local seen = { method = req.method, target = req.target, minor = tonumber(req.version:sub(-1)),
     fields = fields_of(req), keep_alive = req.keep_alive }
   table.insert(mine.seen, seen)
-  local _ = req.host, req.query, req.cookies, req.content_type, req.path
+  for _, name in ipairs { "host", "query", "cookies", "content_type", "path" } do
+    check(name == "content_type" or name == "host" or req[name], name)
+  end
   seen.body, seen.error = readers[mine.reads](req)
   if seen.body then seen.trailers = trailers_of(req) end
   return answers[mine.answers](req, res)
@@ -126,7 +128,7 @@ local function check_request(got, wanted)
   for _, name in ipairs { "method", "target", "minor" } do
     check(got[name] == wanted[name], name, got[name], wanted[name])
   end
-  check(got.keep_alive == not wanted.last, "keep_alive", got.keep_alive)
+  check(got.keep_alive == not wanted.last or got.method == "CONNECT", "keep_alive", got.keep_alive)
   same_fields(got.fields, wanted.fields, "fields")
   if not got.body then return end
   check(wanted.complete, "a body that is not whole", got.body, wanted.body)
