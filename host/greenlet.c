@@ -374,12 +374,14 @@ static const char tampered[] =
     "the hub";
 
 /* With thousands of greenlets, one that is woken has left the cache: fetch what
- * the next one's resume touches first while this one runs. */
+ * the next one's resume touches first while this one runs.  A fresh one has no
+ * coroutine yet: a prefetch of what is not there does nothing. */
 static void prefetch_next(const gr_hub *hub) {
   const gr_node *n = gr_list_first(&hub->ready);
   if (n == &hub->ready) return;
-  const char *L = (char *)gr_container(n, gr_greenlet, w.node)->L;
-  for (int line = 0; line < 4; line++) __builtin_prefetch(L + line * 64);
+  uintptr_t L = (uintptr_t)gr_container(n, gr_greenlet, w.node)->L;
+  for (uintptr_t line = 0; line < 4; line++)
+    __builtin_prefetch((void *)(L + line * 64));
 }
 
 void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {

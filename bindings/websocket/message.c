@@ -173,8 +173,8 @@ static int data(grw_socket *w, const struct wslay_frame_iocb *f, bool ends) {
   bool last = ends && f->fin;
   if (w->squeezed) {
     size_t before = w->len;
-    if (!grw_inflate(w, s, n, last) ||
-        !check_text(w, w->bytes + before, w->len - before))
+    if (!grw_inflate(w, s, n, last)) return GRW_OVER;
+    if (w->len > before && !check_text(w, w->bytes + before, w->len - before))
       return GRW_OVER;
   } else {
     if (!check_text(w, s, n)) return GRW_OVER;

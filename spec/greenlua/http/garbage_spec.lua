@@ -92,6 +92,9 @@ local refused = {
     ["an escape that is none"] = "GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n",
     ["an escape that is cut"] = "GET /%4 HTTP/1.1\r\nHost: x\r\n\r\n",
     ["an escaped NUL"] = "GET /a%00b HTTP/1.1\r\nHost: x\r\n\r\n",
+    ["two spaces before the target"] = "GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+    ["two spaces before the version"] = "GET /  HTTP/1.1\r\nHost: x\r\n\r\n",
+    ["a fragment"] = "GET /a#/../b HTTP/1.1\r\nHost: x\r\n\r\n",
     ["another protocol"] = "GET / ICY/1.1\r\nHost: x\r\n\r\n",
   },
   [501] = {
@@ -104,6 +107,7 @@ local refused = {
     ["no version"] = "GET /\r\nHost: x\r\n\r\n",
     ["HTTP/2.0 in a request"] = "GET / HTTP/2.0\r\nHost: x\r\n\r\n",
     ["HTTP/0.9 with fields"] = "GET / HTTP/0.9\r\nHost: x\r\n\r\n",
+    ["a space behind the version"] = "GET / HTTP/1.1 \r\nHost: x\r\n\r\n",
     ["a version of the future"] = "GET / HTTP/1.2\r\nHost: x\r\n\r\n",
   },
   [414] = { ["a request line that is too long"] = "GET /" .. ("a"):rep(9000) .. " HTTP/1.1\r\n" },
