@@ -19,8 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- in place ---------------------------------------------------------------
- */
+/* --- in place ------------------------------------------------------------- */
 
 static int buffers; /* that are in use */
 
@@ -35,8 +34,7 @@ static int nap(lua_State *L) {
   return code < 0 ? green_throw(L, code) : 0; /* and is raised here */
 }
 
-/* --- an API that calls back --------------------------------------------------
- */
+/* --- an API that calls back ----------------------------------------------- */
 
 /* The library: fetch_page calls back with a page that the caller frees, from a
  * thread of its own, some time later. */
@@ -121,8 +119,7 @@ static int fetch_k(lua_State *L) {
   return green_parkk(L, w, timeout, 0, fetched);
 }
 
-/* --- a function that takes long ----------------------------------------------
- */
+/* --- a function that takes long ------------------------------------------- */
 
 typedef struct text {
   size_t length;

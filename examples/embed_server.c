@@ -31,8 +31,7 @@ typedef struct connection {
 
 static void serve_line(connection *c);
 
-/* --- connections -----------------------------------------------------------
- */
+/* --- connections ---------------------------------------------------------- */
 
 static struct ev_loop *loop;
 static connection *all;
@@ -135,8 +134,7 @@ static void on_connection(struct ev_loop *l, ev_io *w, int events) {
   ev_io_start(loop, &c->readable);
 }
 
-/* --- the server ------------------------------------------------------------
- */
+/* --- the server ----------------------------------------------------------- */
 
 static int listen_on(int port) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;

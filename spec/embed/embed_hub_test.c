@@ -4,8 +4,7 @@
 #include <ev.h>
 #include <pthread.h>
 
-/* --- opening ---------------------------------------------------------------
- */
+/* --- opening -------------------------------------------------------------- */
 
 static void refuses_what_makes_no_sense(void) {
   struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
@@ -40,7 +39,7 @@ static void takes_a_config_of_another_version(void) {
     unsigned flags;
     char rest[4]; /* which such a header does not have */
   } first = {offsetof(green_config, L), GREEN_NO_LOOP, "xxx"};
-  green_config c = game();
+  green_config c = embed_game();
   memset((char *)&c + offsetof(green_config, slice), 0xff,
          sizeof c - offsetof(green_config, slice));
   c.size = offsetof(green_config, slice);
@@ -50,7 +49,7 @@ static void takes_a_config_of_another_version(void) {
   hub = green_open((green_config *)(void *)&first, &code);
   CHECK(hub && code == GREEN_OK && !green_grants(green_lua(hub)));
   green_free(hub);
-  larger later = {game(), 0};
+  larger later = {embed_game(), 0};
   later.config.size = sizeof later;
   hub = green_open((green_config *)(void *)&later, &code);
   CHECK(hub && code == GREEN_OK);
@@ -157,8 +156,7 @@ static void survives_every_failing_allocation_at_opening(void) {
   }
 }
 
-/* --- threads ---------------------------------------------------------------
- */
+/* --- threads -------------------------------------------------------------- */
 
 static void *use_wrongly(void *arg) {
   green_hub *hub = arg;
@@ -223,8 +221,7 @@ static void runs_two_hubs_in_one_thread(void) {
   green_free(b);
 }
 
-/* --- from inside, and too late ---------------------------------------------
- */
+/* --- from inside, and too late -------------------------------------------- */
 
 static int try_all(lua_State *L) {
   green_hub *hub = green_of(L);

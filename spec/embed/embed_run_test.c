@@ -7,8 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* --- running ---------------------------------------------------------------
- */
+/* --- running -------------------------------------------------------------- */
 
 static void tells_how_a_run_ended(void) {
   green_hub *hub = embed_open(green_defaults());
@@ -69,8 +68,7 @@ static void lets_main_block_on_its_own_loop(void) {
   green_free(hub);
 }
 
-/* --- a loop of the host's --------------------------------------------------
- */
+/* --- a loop of the host's ------------------------------------------------- */
 
 static void runs_inside_a_loop_of_the_hosts(void) {
   green_config c = green_defaults();
@@ -136,8 +134,7 @@ static void keeps_the_hosts_loop_if_told(void) {
   ev_loop_destroy(c.loop);
 }
 
-/* --- any other loop --------------------------------------------------------
- */
+/* --- any other loop ------------------------------------------------------- */
 
 static void post_number(lua_State *L, green_hub *hub, void *arg) {
   CHECK(green_step(hub, 0) == GREEN_EBUSY);

@@ -32,8 +32,7 @@ static int nap(lua_State *L) {
   return finish(L, memory, green_sleep(L, seconds));
 }
 
-/* --- a callback API --------------------------------------------------------
- */
+/* --- a callback API ------------------------------------------------------- */
 
 static green_wait *pending[8];
 static int npending;
@@ -101,8 +100,7 @@ static void step(green_hub *hub) {
   CHECK(green_step(hub, INT64_MAX) == GREEN_OK);
 }
 
-/* --- where -----------------------------------------------------------------
- */
+/* --- where ---------------------------------------------------------------- */
 
 static void blocks_wherever_lua_stands(void) {
   static const char *const places[] = {
@@ -245,8 +243,7 @@ static void completes_before_it_parks(void) {
   green_free(hub);
 }
 
-/* --- closing ---------------------------------------------------------------
- */
+/* --- closing -------------------------------------------------------------- */
 
 static int codes[10], ncodes;
 
@@ -316,8 +313,7 @@ static void ends_one_that_waits_in_c(void) {
   green_free(hub);
 }
 
-/* --- where it is refused ---------------------------------------------------
- */
+/* --- where it is refused -------------------------------------------------- */
 
 static int refused;
 
@@ -359,8 +355,7 @@ static void runs_out_of_stacks_with_a_code(void) {
   green_free(hub);
 }
 
-/* --- descriptors -----------------------------------------------------------
- */
+/* --- descriptors ---------------------------------------------------------- */
 
 static int poll_fd(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1), events = (int)luaL_checkinteger(L, 2);
@@ -410,8 +405,7 @@ static void waits_for_descriptors(void) {
   close(pipe_fds[1]);
 }
 
-/* --- without memory --------------------------------------------------------
- */
+/* --- without memory ------------------------------------------------------- */
 
 static void survives_every_failing_allocation(const char *ask_name) {
   green_config c = green_defaults();

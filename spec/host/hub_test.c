@@ -8,8 +8,7 @@
 
 #include "fakes.h"
 
-/* --- order -----------------------------------------------------------------
- */
+/* --- order ---------------------------------------------------------------- */
 
 static void starts_in_the_order_of_the_calls(void) {
   fake f[5];
@@ -57,8 +56,7 @@ static void wakes_in_the_order_of_arrival(void) {
   close_hub();
 }
 
-/* --- time ------------------------------------------------------------------
- */
+/* --- time ----------------------------------------------------------------- */
 
 static void sleep_once(fake *f) {
   if (f->n++ == 0) {
@@ -122,8 +120,7 @@ static void calls_alarms_and_clears_them(void) {
   close_hub();
 }
 
-/* --- the end ---------------------------------------------------------------
- */
+/* --- the end -------------------------------------------------------------- */
 
 static void tells_main_of_a_deadlock(void) {
   gr_alarm a;
@@ -148,8 +145,7 @@ static void tells_main_of_a_deadlock(void) {
   close_hub();
 }
 
-/* --- other threads ---------------------------------------------------------
- */
+/* --- other threads -------------------------------------------------------- */
 
 enum { THREADS = 4, POSTS = 2000 };
 
@@ -195,8 +191,7 @@ static void runs_posts_from_other_threads_in_their_order(void) {
   close_hub();
 }
 
-/* --- way 2 -----------------------------------------------------------------
- */
+/* --- way 2 ---------------------------------------------------------------- */
 
 static void block(fake *f) {
   CHECK(!gr_hub_reserve(&hub));
@@ -297,8 +292,7 @@ static void refuses_more_stacks_than_allowed(void) {
   close_hub();
 }
 
-/* --- a host's own loop -----------------------------------------------------
- */
+/* --- a host's own loop ---------------------------------------------------- */
 
 static void runs_in_a_hosts_loop(void) {
   struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
