@@ -346,6 +346,22 @@ describe("the tree", function()
     assert_none(offences)
   end)
 
+  -- host/coop/io.h: GR_COOP_IO_H; bindings/http/http.h, whose names begin with grh_:
+  -- GRH_HTTP_H.
+  it("guards each header by a name that says where it is", function()
+    local offences = {}
+    for _, directory in ipairs { "host", "bindings" } do
+      for _, path in ipairs(files(directory, "%.h$")) do
+        local place = path:match "/(.*)%.h$":gsub("^(%w+)/%1$", "%1"):gsub("/", "_"):upper()
+        local guard = read(path):match "\n#ifndef ([%w_]+)\n#define %1\n" or "none"
+        if guard:gsub("^GR%a?_", "") ~= place .. "_H" then
+          offences[#offences + 1] = ("%s: %s"):format(path, guard)
+        end
+      end
+    end
+    assert_none(offences)
+  end)
+
   it("has no source file of more than 500 lines", function()
     local offences = {}
     for _, directory in ipairs { "host", "bindings", "lua" } do

@@ -1,5 +1,5 @@
 -- The functions that stand for those of io and os, one by one; nothing is patched
--- here. What they return is compared in luaio_differential_spec.lua.
+-- here. What they return is compared in differential_spec.lua.
 
 local core = require "greenlua.core"
 local green = require "greenlua"
