@@ -1,6 +1,5 @@
 /* greenlua.core: greenlets.  lua/greenlua/greenlet.lua builds the public class
  * on it. */
-#include <math.h>
 
 #include <string.h>
 

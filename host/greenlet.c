@@ -1,7 +1,6 @@
 #include "greenlet.h"
 
 #include <assert.h>
-#include <math.h>
 
 #include "alloc.h"
 #include "embed/limit.h"

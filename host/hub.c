@@ -2,7 +2,6 @@
 
 #include "embed/watchdog.h"
 #include "pass.h"
-#include "watch.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -39,6 +39,17 @@ local function assert_none(offences)
   assert.equal("", table.concat(offences, "\n"))
 end
 
+-- Those of the files that have the pattern, unless `exempt(path)`.
+local function assert_none_calls(pattern, why, paths, exempt)
+  local offences = {}
+  for _, path in ipairs(paths) do
+    if not (exempt and exempt(path)) and read(path):find(pattern) then
+      offences[#offences + 1] = path .. " " .. why
+    end
+  end
+  assert_none(offences)
+end
+
 describe("the layers", function()
   local function includes(path)
     local found = {}
@@ -117,18 +128,10 @@ describe("the layers", function()
   -- So the hub knows whether there is anything to poll for.
   it("nobody but the hub counts watchers of a loop", function()
     local own = { hub = true, loop = true, edit = true, interrupt = true }
-    local offences = {}
-    for _, path in ipairs(files("host", "%.[ch]$")) do
-      if not own[stem(path)] and read(path):find "%f[%w]ev_u?n?ref%(" then
-        offences[#offences + 1] = path .. " calls ev_ref or ev_unref (see gr_hub_watch)"
-      end
-    end
-    for _, path in ipairs(files("bindings", "%.[ch]$")) do
-      if read(path):find "%f[%w]ev_u?n?ref%(" then
-        offences[#offences + 1] = path .. " calls ev_ref or ev_unref (see gr_hub_watch)"
-      end
-    end
-    assert_none(offences)
+    assert_none_calls("%f[%w]ev_u?n?ref%(", "calls ev_ref or ev_unref (see gr_hub_watch)",
+      files("bindings", "%.[ch]$"))
+    assert_none_calls("%f[%w]ev_u?n?ref%(", "calls ev_ref or ev_unref (see gr_hub_watch)",
+      files("host", "%.[ch]$"), function(path) return own[stem(path)] end)
   end)
 
   -- A host may have a clock of its own.
@@ -141,13 +144,10 @@ describe("the layers", function()
         end
       end
     end
-    for _, path in ipairs(files("bindings", "%.[ch]$")) do
-      if path ~= "bindings/dns/records.c" and path ~= "bindings/dns/dns.c" -- ages of answers
-        and read(path):find "%f[%w]gr_now%(" then
-        offences[#offences + 1] = path .. " calls gr_now (see gr_hub_now)"
-      end
-    end
     assert_none(offences)
+    local ages = { ["bindings/dns/records.c"] = true, ["bindings/dns/dns.c"] = true } -- of answers
+    assert_none_calls("%f[%w]gr_now%(", "calls gr_now (see gr_hub_now)",
+      files("bindings", "%.[ch]$"), function(path) return ages[path] end)
   end)
 
   it("lua/ requires nothing but greenlua", function()
@@ -340,6 +340,22 @@ describe("the tree", function()
           if at and not line:sub(at - 1, at - 1):find "[%w_.$}%-]" then
             offences[#offences + 1] = ("%s:%d: %s"):format(path, number, line)
           end
+        end
+      end
+    end
+    assert_none(offences)
+  end)
+
+  -- host/coop/io.h: GR_COOP_IO_H; bindings/http/http.h, whose names begin with grh_:
+  -- GRH_HTTP_H.
+  it("guards each header by a name that says where it is", function()
+    local offences = {}
+    for _, directory in ipairs { "host", "bindings" } do
+      for _, path in ipairs(files(directory, "%.h$")) do
+        local place = path:match "/(.*)%.h$":gsub("^(%w+)/%1$", "%1"):gsub("/", "_"):upper()
+        local guard = read(path):match "\n#ifndef ([%w_]+)\n#define %1\n" or "none"
+        if guard:gsub("^GR%a?_", "") ~= place .. "_H" then
+          offences[#offences + 1] = ("%s: %s"):format(path, guard)
         end
       end
     end

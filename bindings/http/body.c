@@ -1,6 +1,5 @@
 /* The body of a message: its framing; and reading a request's. */
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
 #include "http.h"

@@ -1,7 +1,6 @@
 /* Files as bodies: straight from the kernel where that can be. */
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -1,7 +1,6 @@
 /* Output of a connection: at once if the kernel takes it, and the rest as it
  * becomes writable. */
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
 #include "alloc.h"

@@ -1,10 +1,7 @@
 /* One connection from its first request to its last. */
 #include <errno.h>
-#include <math.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#include "alloc.h"
 #include "http.h"
 
 const char grh_conn_key;

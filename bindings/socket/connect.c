@@ -4,8 +4,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "socket.h"
 

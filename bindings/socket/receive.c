@@ -1,6 +1,5 @@
 /* Reading from a socket: one path for all patterns. */
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
 #include "socket.h"

@@ -1,5 +1,4 @@
 /* Connections: who the peer is, and what only it and we know. */
-#include <openssl/x509v3.h>
 
 #include "ssl.h"
 

@@ -5,7 +5,6 @@
  * it so, and be told EAGAIN; therefore accept does it only when there is
  * somebody to be accepted. */
 #include <fcntl.h>
-#include <math.h>
 
 #include "io.h"
 #include "real.h"

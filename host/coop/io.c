@@ -5,7 +5,6 @@
 #include "io.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

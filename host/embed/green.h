@@ -3,8 +3,8 @@
  * A shell is what the host holds of a hub.  It outlives the hub, as handles of
  * greenlets and waits do, which refer to it: so a call that comes too late
  * finds out.  Other threads reach the hub through it, under its lock. */
-#ifndef GR_GREEN_H
-#define GR_GREEN_H
+#ifndef GR_EMBED_GREEN_H
+#define GR_EMBED_GREEN_H
 
 #include "greenlet.h"
 #include "greenlua.h"

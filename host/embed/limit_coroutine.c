@@ -2,9 +2,7 @@
  *
  * They do what Lua's do.  A signal handler looks at what they note, so that is
  * in order at each instruction. */
-#include <string.h>
 
-#include "greenlet.h"
 #include "limit.h"
 
 lua_State *gr_enter_coroutine(gr_state *S, lua_State *co) {

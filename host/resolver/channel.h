@@ -2,8 +2,8 @@
  *
  * c-ares opens and closes its sockets as it likes and says which to watch, and
  * when it wants to be called.  It cannot cancel one query, only all of them. */
-#ifndef GR_CHANNEL_H
-#define GR_CHANNEL_H
+#ifndef GR_RESOLVER_CHANNEL_H
+#define GR_RESOLVER_CHANNEL_H
 
 #include <ares.h>
 

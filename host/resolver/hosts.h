@@ -3,8 +3,8 @@
  * It is read when it is first needed, and again when it has changed, for which
  * it is looked at once a second at most.  A file that cannot be read is an
  * empty one.  Of any size: names are found by a hash. */
-#ifndef GR_HOSTS_H
-#define GR_HOSTS_H
+#ifndef GR_RESOLVER_HOSTS_H
+#define GR_RESOLVER_HOSTS_H
 
 #include <sys/stat.h>
 

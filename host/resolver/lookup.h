@@ -7,8 +7,8 @@
  * getaddrinfo(3) is asked on a thread in the servers' place.
  *
  * It belongs to whoever waits for it, and can be given up at any time. */
-#ifndef GR_LOOKUP_H
-#define GR_LOOKUP_H
+#ifndef GR_RESOLVER_LOOKUP_H
+#define GR_RESOLVER_LOOKUP_H
 
 #include "resolver.h"
 

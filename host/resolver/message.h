@@ -5,8 +5,8 @@
  * text: a byte of a label that is no letter, digit or the like is escaped as in
  * a zone file ("\." or "\032"), so that a name never means two things.
  */
-#ifndef GR_MESSAGE_H
-#define GR_MESSAGE_H
+#ifndef GR_RESOLVER_MESSAGE_H
+#define GR_RESOLVER_MESSAGE_H
 
 #include <stdbool.h>
 #include <stddef.h>

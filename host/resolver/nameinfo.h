@@ -1,6 +1,6 @@
 /* The name of an address, by getnameinfo(3) on a thread. */
-#ifndef GR_NAMEINFO_H
-#define GR_NAMEINFO_H
+#ifndef GR_RESOLVER_NAMEINFO_H
+#define GR_RESOLVER_NAMEINFO_H
 
 #include "resolver.h"
 

@@ -1,7 +1,7 @@
 /* The queries of a resolver: those that are under way, and those whose answers
  * are kept; for resolver.c. */
-#ifndef GR_QUERY_H
-#define GR_QUERY_H
+#ifndef GR_RESOLVER_QUERY_H
+#define GR_RESOLVER_QUERY_H
 
 #include "resolver.h"
 

@@ -1,6 +1,6 @@
 /* How names are looked up: resolv.conf(5), and what a program says instead. */
-#ifndef GR_RESOLVCONF_H
-#define GR_RESOLVCONF_H
+#ifndef GR_RESOLVER_RESOLVCONF_H
+#define GR_RESOLVER_RESOLVCONF_H
 
 #include <stdbool.h>
 

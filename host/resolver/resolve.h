@@ -10,8 +10,8 @@
  * What is pushed is a to-be-closed value: however the call ends, the lookup
  * ends with it.  In `k`, GR_WOKEN says that the answer is there
  * (if nothing else could wake it: `ended`). */
-#ifndef GR_RESOLVE_H
-#define GR_RESOLVE_H
+#ifndef GR_RESOLVER_RESOLVE_H
+#define GR_RESOLVER_RESOLVE_H
 
 #include "lookup.h"
 #include "nameinfo.h"

@@ -1,25 +1,15 @@
 local green = require "greenlua"
 local greenlets = require "spec.support.greenlets"
+local pools = require "spec.support.pools"
 local waitable = require "spec.support.waitable"
 local Event = require("greenlua.event").Event
 
 local Group, Pool = green.Group, green.Pool
 local closing, turn = greenlets.closing, greenlets.turn
+local fail, full_pool = pools.fail, pools.full_pool
 
 local never = Event()
 local function sleeper() return green.spawn(never.wait, never) end
-
-local function fail(err, turns)
-  turn(turns)
-  error(err, 0)
-end
-
--- A pool whose slots are taken by who waits at a gate.
-local function full_pool(size)
-  local gate, pool = Event(), Pool(size)
-  for _ = 1, size do pool:spawn(gate.wait, gate) end
-  return pool, gate
-end
 
 local function full() -- for the battery
   local pool = full_pool(1)

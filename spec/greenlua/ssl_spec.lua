@@ -9,10 +9,7 @@ describe("greenlua.ssl", function()
   local ca, pair, server, client
 
   setup(function()
-    ca = certificates.authority()
-    pair = ca:issue("localhost", { "localhost", "*.wild.example", "127.0.0.1", "::1" })
-    server = assert(ssl.server(pair))
-    client = assert(ssl.client { ca = ca.certificate })
+    ca, server, client, pair = tls.parties { "localhost", "*.wild.example", "127.0.0.1", "::1" }
   end)
   teardown(function() ca:close() end)
 

@@ -10,8 +10,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "alloc.h"
-
 static gr_hub hub;
 static gr_waiter me;
 

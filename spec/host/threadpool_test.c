@@ -1,14 +1,12 @@
 /* Threads that do blocking work for a hub. */
 #include "threadpool.h"
 
-#include <math.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "alloc.h"
 #include "check.h"
 #include "main_hub.h"
 

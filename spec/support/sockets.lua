@@ -18,6 +18,26 @@ function M.listen()
   return server, select(2, server:getsockname())
 end
 
+--- Two ends of a pair of sockets, for the battery (see waitable): whose other end the
+-- garbage collector has not got yet.
+function M.ends()
+  local a, b = socket.pair()
+  return { sock = a, peer = b }
+end
+
+--- The same, where no more can be sent by `sock`.
+function M.full_ends()
+  local ends = M.ends()
+  M.stuff(ends.sock)
+  ends.sock:settimeout()
+  return ends
+end
+
+function M.free(ends)
+  ends.peer:close()
+  ends.sock:close()
+end
+
 --- A port that nobody listens on at this moment.
 function M.free_port()
   local server <close>, port = M.listen() -- luacheck: ignore

@@ -1,11 +1,22 @@
 -- TLS connections for specs:  local tls = require "spec.support.tls"
 
 local await = require "spec.support.await"
+local certificates = require "spec.support.certificates"
 local green = require "greenlua"
 local socket = require "greenlua.socket"
 local sockets = require "spec.support.sockets"
+local ssl = require "greenlua.ssl"
 
 local M = {}
+
+--- Contexts of both sides, and who vouches for the server: authority (to be closed), server,
+-- client, and the server's certificate and key.
+-- @usage local ca, server, client = tls.parties()
+function M.parties(names)
+  local ca = certificates.authority()
+  local pair = ca:issue("localhost", names)
+  return ca, assert(ssl.server(pair)), assert(ssl.client { ca = ca.certificate }), pair
+end
 
 --- Shakes hands over a pair of sockets: client and server, or nil and the message
 -- for the one that failed.

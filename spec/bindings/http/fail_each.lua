@@ -1,6 +1,6 @@
 -- Fails each allocation in turn while connections are served. From the one that fails
 -- on all fail, until the client has given up. Prints how many there were. See
--- http_allocation_spec.lua.
+-- allocation_spec.lua.
 
 local green = require "greenlua"
 local core = require "greenlua.core"

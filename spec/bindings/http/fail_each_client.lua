@@ -1,6 +1,6 @@
 -- Fails each allocation in turn while responses are read. From the one that fails on all
 -- fail, until the reader has given up. Prints how many there were. See
--- http_client_allocation_spec.lua.
+-- client_allocation_spec.lua.
 
 local core = require "greenlua.core"
 local green = require "greenlua"

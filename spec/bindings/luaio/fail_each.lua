@@ -4,15 +4,10 @@
 
 local green = require "greenlua"
 local core = require "greenlua.core"
-local luaio = require "greenlua.core.luaio"
+local wrapped = require "spec.bindings.luaio.wrapped"
 
-local methods = getmetatable(io.stdout).__index
-local lines = luaio.wrap("lines", methods.lines)
-local read = luaio.wrap("read", methods.read)
-local write = luaio.wrap("write", methods.write)
-local close = luaio.wrap("close", methods.close)
-local popen = luaio.wrap("io.popen", io.popen)
-local execute = luaio.wrap("os.execute", os.execute)
+local read, lines, write, close = wrapped.read, wrapped.lines, wrapped.write, wrapped.close
+local popen, execute = wrapped.popen, wrapped.execute
 
 local much = ("x"):rep(100000)
 

@@ -1,20 +1,15 @@
 -- The functions that stand for those of io and os, one by one; nothing is patched
--- here. What they return is compared in luaio_differential_spec.lua.
+-- here. What they return is compared in differential_spec.lua.
 
 local core = require "greenlua.core"
 local green = require "greenlua"
 local luaio = require "greenlua.core.luaio"
 local support = require "spec.support"
 local waitable = require "spec.support.waitable"
+local wrapped = require "spec.bindings.luaio.wrapped"
 
-local methods = getmetatable(io.stdout).__index
-local read = luaio.wrap("read", methods.read)
-local lines = luaio.wrap("lines", methods.lines)
-local write = luaio.wrap("write", methods.write)
-local close = luaio.wrap("close", methods.close)
-local open = luaio.wrap("io.open", io.open)
-local popen = luaio.wrap("io.popen", io.popen)
-local execute = luaio.wrap("os.execute", os.execute)
+local read, lines, write, close = wrapped.read, wrapped.lines, wrapped.write, wrapped.close
+local open, popen, execute = wrapped.open, wrapped.popen, wrapped.execute
 
 local function fifo()
   local path = os.tmpname()

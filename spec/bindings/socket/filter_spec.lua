@@ -1,23 +1,17 @@
 -- Handshakes, reads and writes of a socket with a filter: the battery of all that
 -- waits.
 
-local certificates = require "spec.support.certificates"
 local connection = require "greenlua.ssl.connection"
 local core = require "greenlua.core.socket"
 local green = require "greenlua"
 local sockets = require "spec.support.sockets"
-local ssl = require "greenlua.ssl"
 local tls = require "spec.support.tls"
 local waitable = require "spec.support.waitable"
 
 describe("greenlua.core.socket with a filter", function()
   local ca, server, client
 
-  setup(function()
-    ca = certificates.authority()
-    server = assert(ssl.server(ca:issue "localhost"))
-    client = assert(ssl.client { ca = ca.certificate })
-  end)
+  setup(function() ca, server, client = tls.parties() end)
   teardown(function() ca:close() end)
 
   local function free(ends)

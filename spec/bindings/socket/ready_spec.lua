@@ -6,15 +6,7 @@ local waitable = require "spec.support.waitable"
 
 local function expired(...) assert.same({ n = 2, nil, "timeout" }, table.pack(...)) end
 
-local function pair()
-  local a, b = socket.pair()
-  return { sock = a, peer = b }
-end
-
-local function free(ends)
-  ends.sock:close()
-  ends.peer:close()
-end
+local pair, free = sockets.ends, sockets.free
 
 describe("greenlua.core.socket", function()
   describe("wait_read of a descriptor", function()

@@ -3,16 +3,7 @@ local socket = require "greenlua.socket"
 local sockets = require "spec.support.sockets"
 local waitable = require "spec.support.waitable"
 
--- One end of a pair whose other end the garbage collector has not got yet.
-local function silent()
-  local a, b = socket.pair()
-  return { sock = a, peer = b }
-end
-
-local function free(ends)
-  ends.sock:close()
-  ends.peer:close()
-end
+local silent, free = sockets.ends, sockets.free
 
 describe("greenlua.core.socket receive", function()
   for _, name in ipairs { "receive", "receive_some" } do

@@ -4,17 +4,7 @@ local sockets = require "spec.support.sockets"
 local support = require "spec.support"
 local waitable = require "spec.support.waitable"
 
-local function full()
-  local a, b = socket.pair()
-  sockets.stuff(a)
-  a:settimeout()
-  return { sock = a, peer = b }
-end
-
-local function free(ends)
-  ends.peer:close()
-  ends.sock:close()
-end
+local full, free = sockets.full_ends, sockets.free
 
 -- What the peer has, without waiting for it.
 local function arrived(sock)

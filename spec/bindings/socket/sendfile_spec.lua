@@ -13,12 +13,7 @@ local function descriptors()
   return n
 end
 
-local function full()
-  local a, b = socket.pair()
-  sockets.stuff(a)
-  a:settimeout()
-  return { sock = a, peer = b }
-end
+local full = sockets.full_ends
 
 describe("greenlua.core.socket sendfile", function()
   setup(function()

@@ -1,5 +1,5 @@
 -- Fails each allocation in turn while TLS connections are made, used and ended.
--- Prints how many there were. See tls_allocation_spec.lua.
+-- Prints how many there were. See allocation_spec.lua.
 -- usage: tls.lua CERTIFICATE KEY AUTHORITY
 
 local core = require "greenlua.core"

@@ -1,6 +1,6 @@
 -- Fails each allocation in turn while messages go both ways. From the one that fails on all
 -- fail, until the peer has given up. Prints how many there were. See
--- websocket_allocation_spec.lua.
+-- allocation_spec.lua.
 
 local green = require "greenlua"
 local core = require "greenlua.core"

@@ -1,20 +1,9 @@
 local green = require "greenlua"
 local greenlets = require "spec.support.greenlets"
-local Event = require("greenlua.event").Event
+local pools = require "spec.support.pools"
 
 local Group, Pool, turn = green.Group, green.Pool, greenlets.turn
-
-local function fail(err, turns)
-  turn(turns)
-  error(err, 0)
-end
-
--- A pool whose slots are taken by who waits at a gate.
-local function full_pool(size)
-  local gate, pool = Event(), Pool(size)
-  for _ = 1, size do pool:spawn(gate.wait, gate) end
-  return pool, gate
-end
+local fail, full_pool = pools.fail, pools.full_pool
 
 describe("greenlua.pool", function()
   describe("apply", function()

@@ -9,10 +9,7 @@ describe("greenlua.ssl", function()
   local ca, pair, server, client
 
   setup(function()
-    ca = certificates.authority()
-    pair = ca:issue("localhost", { "localhost", "a.example", "b.example" })
-    server = assert(ssl.server(pair))
-    client = assert(ssl.client { ca = ca.certificate })
+    ca, server, client, pair = tls.parties { "localhost", "a.example", "b.example" }
   end)
   teardown(function() ca:close() end)
 

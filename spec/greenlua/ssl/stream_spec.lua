@@ -1,21 +1,15 @@
 -- A TLS connection reads, writes and ends as any socket does.
 
-local certificates = require "spec.support.certificates"
 local green = require "greenlua"
 local socket = require "greenlua.socket"
 local sockets = require "spec.support.sockets"
-local ssl = require "greenlua.ssl"
 local support = require "spec.support"
 local tls = require "spec.support.tls"
 
 describe("a TLS connection", function()
   local ca, server, client
 
-  setup(function()
-    ca = certificates.authority()
-    server = assert(ssl.server(ca:issue "localhost"))
-    client = assert(ssl.client { ca = ca.certificate })
-  end)
+  setup(function() ca, server, client = tls.parties() end)
   teardown(function() ca:close() end)
 
   local function couple() return tls.couple(client, server, "localhost") end

@@ -3,14 +3,12 @@
 #include "resolver/resolver.h"
 
 #include <arpa/inet.h>
-#include <math.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../check.h"
 #include "../main_hub.h"
-#include "alloc.h"
 #include "resolver/lookup.h"
 
 /* --- messages ------------------------------------------------------------ */
