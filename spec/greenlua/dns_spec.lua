@@ -24,7 +24,7 @@ describe("greenlua.dns", function()
 
   setup(function()
     server = nameserver.start(ZONE)
-    resolver = dns.Resolver { servers = { server.address }, timeout = 2 }
+    resolver = dns.Resolver { servers = { server.address }, timeout = 30 }
   end)
   teardown(function()
     resolver:close()
