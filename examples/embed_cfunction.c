@@ -38,7 +38,13 @@ static int nap(lua_State *L) {
  */
 
 /* The library: fetch_page calls back with a page that the caller frees, from a
- * thread of its own, some time later. */
+ * thread of its own, some time later; for "slow" only when the library is
+ * closed, which waits for all its threads. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t change = PTHREAD_COND_INITIALIZER;
+static int fetching;
+static bool closing;
+
 typedef struct request {
   char url[100];
   void (*callback)(void *ud, char *page);
@@ -49,9 +55,17 @@ static void *library_thread(void *arg) {
   request *r = arg;
   char *page = malloc(200);
   usleep(2000);
+  pthread_mutex_lock(&mutex);
+  while (!strcmp(r->url, "slow") && !closing)
+    pthread_cond_wait(&change, &mutex);
+  pthread_mutex_unlock(&mutex);
   snprintf(page, 200, "contents of %s", r->url);
   r->callback(r->ud, page);
   free(r);
+  pthread_mutex_lock(&mutex);
+  fetching--;
+  pthread_cond_broadcast(&change);
+  pthread_mutex_unlock(&mutex);
   return NULL;
 }
 
@@ -62,12 +76,23 @@ static bool fetch_page(const char *url, void (*callback)(void *, char *),
   snprintf(r->url, sizeof r->url, "%s", url);
   r->callback = callback;
   r->ud = ud;
-  if (pthread_create(&thread, NULL, library_thread, r)) {
+  pthread_mutex_lock(&mutex); /* the thread must not be done before it counts */
+  bool ok = pthread_create(&thread, NULL, library_thread, r) == 0;
+  fetching += ok;
+  pthread_mutex_unlock(&mutex);
+  if (ok)
+    pthread_detach(thread);
+  else
     free(r);
-    return false;
-  }
-  pthread_detach(thread);
-  return true;
+  return ok;
+}
+
+static void library_close(void) {
+  pthread_mutex_lock(&mutex);
+  closing = true;
+  pthread_cond_broadcast(&change);
+  while (fetching > 0) pthread_cond_wait(&change, &mutex);
+  pthread_mutex_unlock(&mutex);
 }
 
 /* What we do with it. */
@@ -231,7 +256,7 @@ int main(void) {
   lua_pushinteger(L, ends[1]);
   green_release(green_spawn(L, 2, NULL));
   int code = green_run(hub);
-  usleep(5000); /* the thread of the fetch that was given up */
+  library_close(); /* that calls back where the fetch has been given up */
   green_free(hub);
   close(ends[0]);
   close(ends[1]);

@@ -16,7 +16,7 @@ local V2 = "\r\n\r\n\0\r\nQUIT\n"
 -- A header that sounds like one, and an answer, for a server's options.
 local function answer(server, text)
   local conn <close> = connect(server)
-  conn:settimeout(5)
+  conn:settimeout(60)
   conn:send(text)
   return (conn:receive "*a")
 end
@@ -81,7 +81,7 @@ describe("a server behind a proxy", function()
   it("leaves the handler a connection without a timeout", function()
     local server <close> = stream(function(conn)
       conn:send(("%g %g\n"):format(conn:gettimeout()))
-    end, { proxy_protocol = true, handshake_timeout = 5 })
+    end, { proxy_protocol = true, handshake_timeout = 60 })
     assert.equal("-1 -1\n", answer(server, "PROXY UNKNOWN\r\n"))
   end)
 
@@ -110,7 +110,7 @@ describe("a server behind a proxy", function()
     end, { proxy_protocol = true })
     local out = os.tmpname()
     local done = false
-    local command = "curl -s -m 5 --haproxy-protocol http://127.0.0.1:" .. server.port
+    local command = "curl -s -m 60 --haproxy-protocol http://127.0.0.1:" .. server.port
     os.execute(("{ env -u LD_PRELOAD %s; echo $?; } >%s 2>&1 &"):format(command, out))
     local text
     servers.await(function()
@@ -126,7 +126,7 @@ describe("a server behind a proxy", function()
 
   it("survives garbage", function()
     local random = require "spec.support.random"(99)
-    local server <close> = stream(tell, { proxy_protocol = true, handshake_timeout = 1 })
+    local server <close> = stream(tell, { proxy_protocol = true, handshake_timeout = 60 })
     servers.warnings(server)
     for _ = 1, 200 do
       local bytes = {}

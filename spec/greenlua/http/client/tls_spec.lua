@@ -1,5 +1,6 @@
 -- The client with TLS, and through proxies.
 
+local await = require "spec.support.await"
 local certificates = require "spec.support.certificates"
 local daemon = require "spec.support.daemon"
 local green = require "greenlua"
@@ -50,7 +51,7 @@ describe("http.client", function()
       assert.matches("certificate verify failed", err)
       assert.equal("tls", phase)
       assert.same({ 0, 0 }, { client:counts() })
-      green.sleep(0.005)
+      await(function() return said[1] end)
       assert.matches("unknown ca", said[1])
       local other <close> = http.client { tls = trust }
       assert.equal("/ localhost -", web.must(other:get(secure_url())).body)
