@@ -1,4 +1,3 @@
-local green = require "greenlua"
 local servers = require "spec.support.servers"
 
 local connect, stream = servers.connect, servers.stream
@@ -114,7 +113,6 @@ describe("a server behind a proxy", function()
     os.execute(("{ env -u LD_PRELOAD %s; echo $?; } >%s 2>&1 &"):format(command, out))
     local text
     servers.await(function()
-      green.sleep(0.005)
       local file <close> = assert(io.open(out))
       text = file:read "a"
       done = text:find "\n%d+\n$"

@@ -64,7 +64,7 @@ green.sleep(0.001)
 if #require "greenlua.core".live() > 0 then error "a greenlet is left" end
 collectgarbage()
 -- A thread may still be looking up a name that nobody waits for.
-for _ = 1, 500 do
+for _ = 1, 6000 do
   if lowest() == before then break end
   green.sleep(0.01)
 end
@@ -548,7 +548,7 @@ describe("an interrupt under --coop-libc", function()
         local g = green.spawn(f)
         green.sleep(0) green.sleep(0)
         assert(not g:ready(), name)
-        g:kill("struck", 5)
+        g:kill("struck", 60)
         assert(g:ready(), name)
         eq({ "struck" }, g.exception)
         local ok, err = pcall(function()
@@ -710,8 +710,11 @@ describe("an interrupt under --coop-libc", function()
       local a, b = c.pair()
       local _ <close> = closing(a, b)
       if not tostring(green.current()):find "main" then return end
-      local pipe = io.popen "sleep 0.05; kill -INT $PPID"
-      local ok, err = pcall(c.recv, a)
+      local pipe
+      local ok, err = pcall(function()
+        pipe = io.popen "sleep 0.05; kill -INT $PPID"
+        c.recv(a)
+      end)
       pipe:close()
       eq({ false, true }, ok, tostring(err):find "interrupted!" ~= nil)]] },
   }
