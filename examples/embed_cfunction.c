@@ -12,7 +12,6 @@
 #include <greenlua.h>
 #include <lauxlib.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,23 +36,34 @@ static int nap(lua_State *L) {
 /* --- an API that calls back ----------------------------------------------- */
 
 /* The library: fetch_page calls back with a page that the caller frees, from a
- * thread of its own, some time later. */
+ * thread of its own, some time later; for "slow" only when the library is
+ * closed, which waits for all its threads. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t change = PTHREAD_COND_INITIALIZER;
+static int fetching;
+static bool closing;
+
 typedef struct request {
   char url[100];
   void (*callback)(void *ud, char *page);
   void *ud;
 } request;
 
-static atomic_int running; /* threads of it */
-
 static void *library_thread(void *arg) {
   request *r = arg;
   char *page = malloc(200);
-  usleep(strcmp(r->url, "slow") ? 2000 : 200000);
+  usleep(2000);
+  pthread_mutex_lock(&mutex);
+  while (!strcmp(r->url, "slow") && !closing)
+    pthread_cond_wait(&change, &mutex);
+  pthread_mutex_unlock(&mutex);
   snprintf(page, 200, "contents of %s", r->url);
   r->callback(r->ud, page);
   free(r);
-  running--;
+  pthread_mutex_lock(&mutex);
+  fetching--;
+  pthread_cond_broadcast(&change);
+  pthread_mutex_unlock(&mutex);
   return NULL;
 }
 
@@ -64,13 +74,23 @@ static bool fetch_page(const char *url, void (*callback)(void *, char *),
   snprintf(r->url, sizeof r->url, "%s", url);
   r->callback = callback;
   r->ud = ud;
-  if (pthread_create(&thread, NULL, library_thread, r)) {
+  pthread_mutex_lock(&mutex); /* the thread must not be done before it counts */
+  bool ok = pthread_create(&thread, NULL, library_thread, r) == 0;
+  fetching += ok;
+  pthread_mutex_unlock(&mutex);
+  if (ok)
+    pthread_detach(thread);
+  else
     free(r);
-    return false;
-  }
-  running++;
-  pthread_detach(thread);
-  return true;
+  return ok;
+}
+
+static void library_close(void) {
+  pthread_mutex_lock(&mutex);
+  closing = true;
+  pthread_cond_broadcast(&change);
+  while (fetching > 0) pthread_cond_wait(&change, &mutex);
+  pthread_mutex_unlock(&mutex);
 }
 
 /* What we do with it. */
@@ -233,8 +253,8 @@ int main(void) {
   lua_pushinteger(L, ends[1]);
   green_release(green_spawn(L, 2, NULL));
   int code = green_run(hub);
+  library_close(); /* that calls back where the fetch has been given up */
   green_free(hub);
-  while (running) usleep(1000); /* for the fetch that was given up */
   close(ends[0]);
   close(ends[1]);
   return code == GREEN_OK ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -60,7 +60,8 @@ describe("in Chromium,", function()
     end)
 
     it("connects again when the server is back", function()
-      local port = tostring(daemon.free_port())
+      local free, _ <close> = daemon.reserve_port()
+      local port = tostring(free)
       local program = support.start { "examples/websocket_chat.lua", port }
       sockets.port_of(program)
       local anna <close> = browser:open(url(port, "?name=Anna"))

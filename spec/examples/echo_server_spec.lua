@@ -35,7 +35,7 @@ describe("examples/echo_server.lua", function()
 
   it("serves nc", function()
     local server <close> = support.start { "examples/echo_server.lua", "0", "127.0.0.1" }
-    local pipe = assert(io.popen(("echo hello | timeout 5 nc -N 127.0.0.1 %d"):format(
+    local pipe = assert(io.popen(("echo hello | timeout 60 nc -N 127.0.0.1 %d"):format(
       sockets.port_of(server))))
     local out = pipe:read "a"
     pipe:close()

@@ -9,7 +9,7 @@ local support = require "spec.support"
 describe("examples of HTTP", function()
   -- What curl says; `%s` in the arguments is the server.
   local function curl(program, arguments)
-    local pipe = assert(io.popen("curl -sS --max-time 10 " ..
+    local pipe = assert(io.popen("curl -sS --max-time 60 " ..
       arguments:gsub("%%s", "http://127.0.0.1:" .. sockets.port_of(program)) .. " 2>&1"))
     local out = pipe:read "a"
     pipe:close()

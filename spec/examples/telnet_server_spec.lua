@@ -7,7 +7,7 @@ describe("examples/telnet_server.lua", function()
     local server <close> = support.start { "examples/telnet_server.lua", "0" }
     local port = sockets.port_of(server)
     for _ = 1, 3 do
-      local command = ("timeout 5 nc -N 127.0.0.1 %d </dev/null"):format(port)
+      local command = ("timeout 60 nc -N 127.0.0.1 %d </dev/null"):format(port)
       local pipe <close> = assert(io.popen(command))
       assert.equal("Hello from a telnet!\n0\n1\n2\n3\n4\n", pipe:read "a")
     end

@@ -210,7 +210,7 @@ describe("greenlua.actor", function()
     for _, how in ipairs { "stop", "running" } do
       local once = Once.spawn()
       once:send(how)
-      assert.is_true(once:join(1))
+      assert.is_true(once:join(60))
       assert.is_true(once:successful())
     end
   end)

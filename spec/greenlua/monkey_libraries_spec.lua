@@ -60,7 +60,8 @@ describe("under --monkey, unmodified", function()
   describe("ssl.https", function()
     it("fetches many pages at once", function()
       local authority <close> = certificates.authority()
-      local its, port = authority:issue("localhost", { "localhost" }), daemon.free_port()
+      local its = authority:issue("localhost", { "localhost" })
+      local port, guard <close> = daemon.reserve_port() -- luacheck: ignore 211
       local _ <close> = daemon.nginx(([[
         listen 127.0.0.1:%d ssl; ssl_certificate %s; ssl_certificate_key %s;
         location / { return 200 "this is $request_uri"; }

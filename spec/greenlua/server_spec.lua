@@ -17,7 +17,7 @@ end
 -- What a client gets of a server that closes by itself.
 local function read_all(server, host)
   local conn <close> = connect(server, host)
-  conn:settimeout(5)
+  conn:settimeout(60)
   return (conn:receive "*a")
 end
 
@@ -143,8 +143,8 @@ describe("greenlua.server.StreamServer", function()
     assert.matches("closed$", select(2, StreamServer(closed, print):start()))
     assert.matches("^cannot listen on 192.0.2.1:80: ", select(2, StreamServer("192.0.2.1:80",
       print):start()))
-    assert.matches("^cannot listen on no.such.host.invalid:80: host or service",
-      select(2, StreamServer("no.such.host.invalid:80", print):start()))
+    assert.matches("^cannot listen on no..such.host:80: host or service",
+      select(2, StreamServer("no..such.host:80", print):start()))
   end)
 
   it("says that a port is taken", function()
@@ -186,7 +186,7 @@ describe("greenlua.server.StreamServer", function()
       local reports = servers.errors(function()
         local server <close> = stream(f)
         local conn <close> = connect(server)
-        conn:settimeout(5)
+        conn:settimeout(60)
         assert.same({ nil, "closed", "" }, { conn:receive() }, name)
         servers.await(function() return #server == 0 end)
       end)
@@ -344,19 +344,13 @@ describe("greenlua.server.StreamServer", function()
       assert(server:serve_forever())
     ]]):format(fd) }
     server:fileno(false)
-    servers.await(function()
-      green.sleep(0.005)
-      return child:output() == "ready\n"
-    end)
-    local stop = green.spawn(server.stop, server, 5)
-    b:settimeout(10)
+    servers.await(function() return child:output() == "ready\n" end)
+    local stop = green.spawn(server.stop, server, 60)
+    b:settimeout(60)
     assert.equal("new", (b:receive()))
     a:send "bye\n"
     assert.is_true(stop:get())
-    servers.await(function()
-      green.sleep(0.005)
-      return not child:running()
-    end)
+    servers.await(function() return not child:running() end)
     assert.same({ "ready\n", "" }, { child:output() })
   end)
 

@@ -1,3 +1,4 @@
+local await = require "spec.support.await"
 local green = require "greenlua"
 local support = require "spec.support"
 
@@ -6,14 +7,6 @@ local function send(name)
   os.execute(("kill -%s $PPID"):format(name))
 end
 
--- Wait, a second at most, until f() is true.
-local function eventually(f)
-  for _ = 1, 1000 do
-    if f() then return end
-    green.sleep(0.001)
-  end
-  assert.is_true(f())
-end
 
 describe("greenlua.signal", function()
   it("calls the function in a greenlet of its own, at each delivery", function()
@@ -26,7 +19,7 @@ describe("greenlua.signal", function()
     green.sleep(0)
     for n = 1, 3 do
       send "USR1"
-      eventually(function() return #calls == n end)
+      await(function() return #calls == n end)
     end
     local n = 0
     for g in pairs(greenlets) do
@@ -44,7 +37,7 @@ describe("greenlua.signal", function()
       local handler <close> = green.signal(name, function() got = true end) -- luacheck: ignore
       green.sleep(0)
       send "USR2"
-      eventually(function() return got end)
+      await(function() return got end)
     end
   end)
 
@@ -52,7 +45,7 @@ describe("greenlua.signal", function()
     local got = false
     local handler <close> = green.signal("USR1", function() got = true end) -- luacheck: ignore
     send "USR1"
-    eventually(function() return got end)
+    await(function() return got end)
   end)
 
   it("tells several handlers", function()
@@ -60,7 +53,7 @@ describe("greenlua.signal", function()
     local a <close> = green.signal("USR1", function() got.a = true end) -- luacheck: ignore
     local b <close> = green.signal("USR1", function() got.b = true end) -- luacheck: ignore
     send "USR1"
-    eventually(function() return got.a and got.b end)
+    await(function() return got.a and got.b end)
   end)
 
   it("calls nobody after cancel", function()
@@ -71,7 +64,7 @@ describe("greenlua.signal", function()
     handler:cancel()
     handler:cancel()
     send "USR1"
-    eventually(function() return other end)
+    await(function() return other end)
     assert.is_false(got)
   end)
 
@@ -82,7 +75,7 @@ describe("greenlua.signal", function()
     green.sleep(0)
     send "USR1"
     assert.equal("slept", g:get())
-    assert.is_true(got)
+    await(function() return got end)
   end)
 
   it("refuses what is no signal or function", function()
@@ -122,7 +115,7 @@ describe("greenlua.signal", function()
       local green = require "greenlua"
       green.signal("TERM", function() print "asked to end" green.shutdown(3) end)
       green.spawn(function() os.execute "kill -TERM $PPID" end)
-      green.sleep(10)
+      green.sleep(100)
     ]] } })
   end)
 end)

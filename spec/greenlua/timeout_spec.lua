@@ -31,9 +31,9 @@ describe("greenlua.timeout", function()
     end)
 
     it("runs from its construction", function()
-      local timer <close> = Timeout(0.005)
+      local timer <close> = Timeout(0.05)
       assert.is_true(timer.pending)
-      assert.equal(0.005, timer.seconds)
+      assert.equal(0.05, timer.seconds)
       green.sleep(0.001)
       assert.equal(timer, caught(green.sleep, 10))
       assert.is_false(timer.pending)
@@ -123,7 +123,7 @@ describe("greenlua.timeout", function()
     it("is raised though another cancels it, once its wait has ended for it", function()
       local stuck = green.spawn(green.sleep, 10)
       local timer
-      local canceller = green.spawn(function() green.sleep(0.002) timer:cancel() end)
+      local canceller = green.spawn(function() green.sleep(0.003) timer:cancel() end)
       local g = green.spawn(function()
         timer = Timeout(0.003)
         return caught(stuck.get, stuck)
@@ -138,7 +138,7 @@ describe("greenlua.timeout", function()
     it("is raised though another starts it for itself, then", function()
       local timer
       local thief = green.spawn(function()
-        green.sleep(0.002)
+        green.sleep(0.003)
         timer:start(0.001)
         return caught(green.sleep, 1)
       end)
@@ -154,7 +154,7 @@ describe("greenlua.timeout", function()
 
     it("raises its own error though another cancels it, then", function()
       local timer
-      local canceller = green.spawn(function() green.sleep(0.002) timer:cancel() end)
+      local canceller = green.spawn(function() green.sleep(0.003) timer:cancel() end)
       local g = green.spawn(function()
         timer = Timeout(0.003, "an error of its own")
         return caught(green.sleep, 1)
@@ -219,12 +219,12 @@ describe("greenlua.timeout", function()
     end)
 
     it("belongs to who started it last", function()
-      local timer = Timeout(0.002)
+      local timer = Timeout(0.05)
       local g = green.spawn(function()
         timer:start()
         return caught(green.sleep, 1)
       end)
-      green.sleep(0.006)
+      green.sleep(0.06)
       assert.equal(timer, g:get())
     end)
 
@@ -238,9 +238,9 @@ describe("greenlua.timeout", function()
         end)
       end
       green.joinall {
-        sleeper("c", function() return Timeout(0.006) end),
-        sleeper("a", function() return Timeout(0.002) end),
-        sleeper("b", function() return Timeout(0.004) end),
+        sleeper("c", function() return Timeout(0.12) end),
+        sleeper("a", function() return Timeout(0.04) end),
+        sleeper("b", function() return Timeout(0.08) end),
       }
       assert.same({ "a", "b", "c" }, order)
     end)

@@ -30,9 +30,9 @@ Page.__index = Page
 
 --- Starts one.
 function M.start()
-  local folder, port = daemon.folder(), daemon.free_port()
+  local folder, port, guard = daemon.folder(), daemon.reserve_port()
   local self = setmetatable({ answers = {}, last = 0 }, Browser)
-  self.daemon = daemon.start(folder, port, COMMAND:format(port, folder))
+  self.daemon = daemon.start(folder, port, guard, COMMAND:format(port, folder))
   local version = assert(http.get(("http://127.0.0.1:%d/json/version"):format(port)))
   self.ws = assert(websocket.connect(version:json().webSocketDebuggerUrl,
     { max_message = 16 << 20 }))

@@ -68,7 +68,7 @@ green.sleep(0.001)
 if #require "greenlua.core".live() > 0 then error "a greenlet is left" end
 collectgarbage()
 -- A thread may still be looking up a name that nobody waits for.
-for _ = 1, 500 do
+for _ = 1, 6000 do
   if lowest() == before then break end
   green.sleep(0.01)
 end

@@ -3,13 +3,15 @@
 -- One is started once for a file of specs, on a port of its own, with a folder of
 -- its own for whatever it wants to keep.
 
-local green = require "greenlua"
+local await = require "spec.support.await"
 local socket = require "greenlua.socket"
 
 local M = {}
 
---- A port that nobody listens on at this moment.
-M.free_port = require("spec.support.sockets").free_port
+local LIFE <const> = 600 -- seconds that one lives that nobody ends
+
+--- A port for one, and what keeps it for that one (see sockets.lua).
+M.reserve_port = require("spec.support.sockets").reserve_port
 
 --- A new folder in /tmp.
 function M.folder()
@@ -41,31 +43,31 @@ function Daemon:close()
   if not self.pid then return end
   os.execute(("kill %d 2>/dev/null"):format(self.pid))
   os.execute("rm -rf " .. self.folder)
+  self.guard:close()
   self.pid = nil
 end
 Daemon.__close = Daemon.close
 
 local function listens(port)
-  local conn = socket.connect { host = "127.0.0.1", port = port, timeout = 1 }
+  local conn = socket.connect { host = "127.0.0.1", port = port, timeout = 60 }
   if conn then conn:close() end
   return conn ~= nil
 end
 
---- Starts a server and waits until it listens. It lives for a minute at most.
+--- Starts a server and waits until it listens.
 -- @tparam string folder its own; it goes with it
 -- @tparam integer port
+-- @param guard of the port; it is closed with the server
 -- @tparam string command words for the shell; it must not go to the background
 -- @treturn Daemon to be closed
-function M.start(folder, port, command)
+function M.start(folder, port, guard, command)
   local pipe <close> = assert(io.popen(
-    ([[env -u LD_PRELOAD sh -c 'echo $$; exec timeout 60 "$@" >%s/log 2>&1' sh %s </dev/null &]])
-    :format(folder, command)))
-  local self = setmetatable({ folder = folder, port = port, pid = pipe:read "n" }, Daemon)
-  for _ = 1, 2000 do
-    if listens(port) then return self end
-    if not self:running() then break end
-    green.sleep(0.005)
-  end
+    ([[env -u LD_PRELOAD sh -c 'echo $$; exec timeout %d "$@" >%s/log 2>&1' sh %s </dev/null &]])
+    :format(LIFE, folder, command)))
+  local self = setmetatable({ folder = folder, port = port, guard = guard, pid = pipe:read "n" },
+    Daemon)
+  await(function() return listens(port) or not self:running() end)
+  if self:running() then return self end
   local log = M.read(folder .. "/log")
   self:close()
   error(("%s does not listen:\n%s"):format(command, log), 2)
@@ -73,7 +75,7 @@ end
 
 --- nginx with these locations: `daemon.nginx "location / { return 200; }"`.
 function M.nginx(locations)
-  local folder, port = M.folder(), M.free_port()
+  local folder, port, guard = M.folder(), M.reserve_port()
   M.write(folder .. "/conf", ([[
     daemon off; master_process off; pid pid; error_log log; worker_rlimit_nofile 8192;
     events { worker_connections 4096; }
@@ -85,12 +87,12 @@ function M.nginx(locations)
       server { listen 127.0.0.1:%d backlog=4096; root files; %s }
     }]]):format(port, locations))
   os.execute(("mkdir %s/files"):format(folder))
-  return M.start(folder, port, ("nginx -p %s -c conf -e log"):format(folder))
+  return M.start(folder, port, guard, ("nginx -p %s -c conf -e log"):format(folder))
 end
 
 --- vsftpd, which lets everyone write to its folder `files`.
 function M.vsftpd()
-  local folder, port = M.folder(), M.free_port()
+  local folder, port, guard = M.folder(), M.reserve_port()
   os.execute(("mkdir %s/files %s/empty"):format(folder, folder))
   local user = io.popen "id -un"
   M.write(folder .. "/conf", ([[
@@ -112,9 +114,11 @@ anon_upload_enable=YES
 anon_other_write_enable=YES
 anon_mkdir_write_enable=YES
 anon_umask=022
+max_clients=0
+max_per_ip=0
 ]]):format(port, user:read "l", folder, folder))
   user:close()
-  return M.start(folder, port, ("vsftpd %s/conf"):format(folder))
+  return M.start(folder, port, guard, ("vsftpd %s/conf"):format(folder))
 end
 
 local SMTPD = [[
@@ -130,9 +134,10 @@ loop.run_forever()
 
 --- A mail server in Python that keeps what it gets as files in `mail/new`.
 function M.smtpd()
-  local folder, port = M.folder(), M.free_port()
+  local folder, port, guard = M.folder(), M.reserve_port()
   M.write(folder .. "/smtpd.py", SMTPD)
-  return M.start(folder, port, ("/usr/bin/python3 %s/smtpd.py %s %d"):format(folder, folder, port))
+  return M.start(folder, port, guard, ("/usr/bin/python3 %s/smtpd.py %s %d"):format(folder,
+    folder, port))
 end
 
 return M

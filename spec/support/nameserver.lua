@@ -2,6 +2,7 @@
 --
 -- An honest one is dnsmasq. A liar is a greenlet that answers as a function says.
 
+local await = require "spec.support.await"
 local green = require "greenlua"
 local socket = require "greenlua.socket"
 
@@ -21,7 +22,7 @@ end
 local function is_up(port)
   local dns = require "greenlua.dns"
   local r <close> = dns.Resolver { servers = { "127.0.0.1:" .. port }, attempts = 1 }
-  local _, _, code = r:resolve("is.it.there", "A", { timeout = 0.05 })
+  local _, _, code = r:resolve("is.it.there", "A", { timeout = 0.5 })
   return code ~= "TIMEOUT" and code ~= "UNREACHABLE"
 end
 
@@ -34,12 +35,9 @@ local function start_once(port, settings)
     echo $!]]):format(port, settings)))
   local pid = pipe:read "n"
   pipe:close()
-  for _ = 1, 100 do
-    if not os.execute(("kill -0 %d 2>/dev/null"):format(pid)) then return nil end
-    if is_up(port) then return pid end
-    green.sleep(0.01)
-  end
-  os.execute(("kill %d"):format(pid))
+  local function ended() return not os.execute(("kill -0 %d 2>/dev/null"):format(pid)) end
+  await(function() return is_up(port) or ended() end)
+  return not ended() and pid or nil
 end
 
 --- Starts dnsmasq with options of its own, on the port `server.port` of the

@@ -4,10 +4,11 @@
 --   teardown(function() server:stop() end)
 --
 -- It has a folder of its own, is reached by a UNIX socket there and by a port of
--- 127.0.0.1, trusts everyone, and ends by itself after two minutes.
+-- 127.0.0.1, and trusts everyone.
 
 local support = require "spec.support"
-local free_port = require("spec.support.sockets").free_port
+local await = require "spec.support.await"
+local reserve_port = require("spec.support.sockets").reserve_port
 
 local M = {}
 
@@ -37,17 +38,14 @@ local function owner()
 end
 
 local function launch(self)
-  self.port = free_port()
-  sh([[cd / && LD_PRELOAD= %stimeout 120 %s/postgres -D %s/data -k %s -p %d -h 127.0.0.1
+  self.port, self.guard = reserve_port()
+  sh([[cd / && LD_PRELOAD= %stimeout 600 %s/postgres -D %s/data -k %s -p %d -h 127.0.0.1
     -c fsync=off -c full_page_writes=off -c max_connections=120 -c shared_buffers=16MB
     -c autovacuum=off -c logging_collector=off >%s/log 2>&1 </dev/null &]],
     self.as, self.bin, self.folder, self.folder, self.port, self.folder)
-  for _ = 1, 300 do
-    if os.execute(("%s/pg_isready -q -h %s -p %d"):format(self.bin, self.folder, self.port)) then
-      return true
-    end
-    os.execute "sleep 0.02"
-  end
+  await(function()
+    return os.execute(("%s/pg_isready -q -h %s -p %d"):format(self.bin, self.folder, self.port))
+  end, function() return capture("cat " .. self.folder .. "/log") end)
 end
 
 --- Starts one, and waits until it answers. The whole thread waits.
@@ -58,10 +56,8 @@ function M.start()
   if self.as ~= "" then sh("chown postgres %s", self.folder) end
   sh([[cd / && LD_PRELOAD= %s%s/initdb -D %s/data -U postgres -A trust -E UTF8 --locale=C
     --no-sync --no-instructions >/dev/null]], self.as, self.bin, self.folder)
-  for _ = 1, 3 do -- somebody else may have got the port
-    if launch(self) then return self end
-  end
-  error("no server: " .. capture("cat " .. self.folder .. "/log"))
+  launch(self)
+  return self
 end
 
 --- What libpq wants to know: over the UNIX socket, or over TCP.
@@ -102,6 +98,7 @@ function Server:stop()
   os.execute(("cd / && LD_PRELOAD= %s%s/pg_ctl stop -s -m immediate -D %s/data"):format(self.as,
     self.bin, self.folder))
   os.execute("rm -rf " .. self.folder)
+  self.guard:close()
   self.folder = nil
 end
 Server.__gc = Server.stop

@@ -38,10 +38,14 @@ function M.free(ends)
   ends.sock:close()
 end
 
---- A port that nobody listens on at this moment.
-function M.free_port()
-  local server <close>, port = M.listen() -- luacheck: ignore
-  return port
+--- Keeps a port of 127.0.0.1 for a program that is to listen there: until the guard's
+-- close nobody else is given it, and nobody's own end of a connection is there.
+-- @usage local port, guard <close> = sockets.reserve_port()
+function M.reserve_port()
+  local guard = assert(socket.tcp4())
+  guard:setoption("reuseaddr", true) -- of both sides: then one may listen where the other is bound
+  assert(guard:bind("127.0.0.1", 0))
+  return math.tointeger(select(2, guard:getsockname())), guard
 end
 
 --- Sends pieces of `size` bytes until no more goes: how many bytes went. The

@@ -50,14 +50,14 @@ local Program = {}
 Program.__index = Program
 
 --- Starts a program that is not greenlua, by the shell: it has `input` to write to,
--- and `output()` gives what it wrote so far.
-function M.start(command)
+-- and `output()` gives what it wrote so far. `guard` is of the port that it listens on.
+function M.start(command, guard)
   local path = os.tmpname()
   local pidfile = path .. ".pid"
   local input = assert(io.popen(("echo $$ >%s; exec env -u LD_PRELOAD timeout 90 %s >%s 2>&1")
     :format(pidfile, command, path), "w"))
   input:setvbuf "no"
-  return setmetatable({ input = input, path = path, pidfile = pidfile }, Program)
+  return setmetatable({ input = input, path = path, pidfile = pidfile, guard = guard }, Program)
 end
 
 function Program:output()
@@ -76,14 +76,12 @@ function Program:close()
   if not self.input then return end
   os.execute(("kill $(cat %s) 2>/dev/null"):format(self.pidfile))
   self.input:close()
+  if self.guard then self.guard:close() end
   os.remove(self.path)
   os.remove(self.pidfile)
   self.input = nil
 end
 Program.__close = Program.close
 Program.__gc = Program.close
-
---- A port that nobody listens on, as far as one can tell.
-M.free_port = sockets.free_port
 
 return M

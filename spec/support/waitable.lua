@@ -284,7 +284,7 @@ local function wakeable(how)
     local g = spawn_waiting(wait, object)
     wake(object)
     assert.is_false(g:ready(), "woken from inside the waker's call")
-    assert.is_true(g:join(5))
+    assert.is_true(g:join(60))
     assert.is_true(g:successful(), g.exception)
   end)
 
@@ -333,12 +333,12 @@ local function wakeable(how)
     if how.late then return end
     local object = new()
     local g = spawn_waiting(function()
-      local timer <close> = green.Timeout(0.002) -- luacheck: ignore
+      local timer <close> = green.Timeout(0.02) -- luacheck: ignore
       wait(object)
       return "woken"
     end)
     wake(object)
-    local till = core.now() + 0.004
+    local till = core.now() + 0.025
     repeat until core.now() > till
     assert.equal("woken", g:get())
   end)

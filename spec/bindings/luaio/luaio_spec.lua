@@ -1,6 +1,7 @@
 -- The functions that stand for those of io and os, one by one; nothing is patched
 -- here. What they return is compared in differential_spec.lua.
 
+local await = require "spec.support.await"
 local core = require "greenlua.core"
 local green = require "greenlua"
 local luaio = require "greenlua.core.luaio"
@@ -26,10 +27,7 @@ local function children()
 end
 
 local function await_children(pred)
-  for _ = 1, 3000 do
-    if pred(children()) then return end
-    green.sleep(0.001)
-  end
+  await(function() return pred(children()) end)
 end
 
 local function none(n) return n == 0 end

@@ -50,7 +50,7 @@ describe("greenlua.greenlet", function()
       local function nap(name, seconds)
         return green.spawn(function() green.sleep(seconds) order[#order + 1] = name end)
       end
-      green.joinall { nap("late", 0.012), nap("soon", 0.004), nap("middle", 0.008) }
+      green.joinall { nap("late", 0.12), nap("soon", 0.04), nap("middle", 0.08) }
       assert.same({ "soon", "middle", "late" }, order)
     end)
 

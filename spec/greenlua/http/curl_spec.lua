@@ -35,7 +35,7 @@ describe("http.Server, asked by curl", function()
   end)
 
   local function curl(arguments)
-    return web.shell(("curl -sS --max-time 10 --cacert %s "):format(ca.certificate)
+    return web.shell(("curl -sS --max-time 60 --cacert %s "):format(ca.certificate)
       .. arguments:gsub("PLAIN", "http://127.0.0.1:" .. plain.port)
         :gsub("SECURE", "https://localhost:" .. secure.port):gsub("FILE", path))
   end
@@ -79,7 +79,7 @@ describe("http.Server, asked by curl", function()
 
   it("resumes what was cut", function()
     assert.equal("same\n", web.shell(([[head -c 1000000 %s >%s.part &&
-      curl -sS --max-time 10 -C - -o %s.part http://127.0.0.1:%d/big &&
+      curl -sS --max-time 60 -C - -o %s.part http://127.0.0.1:%d/big &&
       cmp %s.part %s && echo same; rm -f %s.part]]):format(path, path, path, plain.port, path, path,
         path)))
   end)

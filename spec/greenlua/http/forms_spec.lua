@@ -162,7 +162,7 @@ describe("greenlua.http.forms", function()
     local out <close> = assert(io.open(path, "wb"))
     out:write(("line\r\n"):rep(50000))
     out:close()
-    assert.equal("200", web.shell(("curl -sS --max-time 10 -F a=1 -F 'f=@%s;filename=x.txt' " ..
+    assert.equal("200", web.shell(("curl -sS --max-time 60 -F a=1 -F 'f=@%s;filename=x.txt' " ..
       "http://127.0.0.1:%d/ -o /dev/null -w '%%{http_code}'"):format(path, server.port)))
     assert.equal("1", seen.fields.a)
     assert.equal(300000, seen.fields.f.size)

@@ -126,7 +126,7 @@ describe("http.Server, given noise (seed " .. seed .. ")", function()
 
   local function one_connection(bytes)
     local conn <close> = web.connect(server)
-    conn:settimeout(5)
+    conn:settimeout(60)
     local sending = green.spawn(send_in_pieces, conn, bytes)
     local reply, err, partial = conn:receive "*a"
     sending:kill()

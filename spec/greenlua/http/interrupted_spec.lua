@@ -1,5 +1,6 @@
 -- A response that is left in the midst of it: nobody may take what follows for its rest.
 
+local await = require "spec.support.await"
 local green = require "greenlua"
 local web = require "spec.support.http"
 
@@ -40,13 +41,8 @@ describe("a response of http.Server that is interrupted", function()
       over = true
     end
     local conn <close> = web.connect(server)
-    conn:settimeout(3)
     conn:send(web.request("GET", "/") .. web.request("GET", "/next"))
-    for _ = 1, 500 do
-      if over then break end
-      green.sleep(0.002)
-    end
-    assert.is_true(over)
+    await(function() return over end)
     local reply, err, partial = conn:receive "*a"
     assert.not_equal("timeout", err)
     reply = reply or partial

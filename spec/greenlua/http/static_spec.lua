@@ -209,7 +209,7 @@ describe("greenlua.http.static", function()
     assert.matches('^W/"', r.headers.etag)
     assert.is_true(#r.body < #big / 2)
     assert.equal(tostring(#big), (web.shell(
-      ("curl -sS --max-time 10 --compressed http://127.0.0.1:%d/files/big.csv | wc -c")
+      ("curl -sS --max-time 60 --compressed http://127.0.0.1:%d/files/big.csv | wc -c")
       :format(zipping.port)):match "%d+"))
     r = web.get(zipping, "/files/big.csv", { ["Accept-Encoding"] = "gzip;q=0" })
     assert.is_nil(r.headers["content-encoding"])

@@ -34,11 +34,11 @@ describe("the timeouts of an http.Server", function()
   before_each(function() seen, server.failures = nil, {} end)
 
   -- Sends byte after byte, as slowloris does, until the other side has had enough.
-  local function drip(conn, bytes)
+  local function drip(conn, bytes, pause)
     return green.spawn(function()
       for byte in bytes:gmatch "." do
         if not conn:send(byte) then return end
-        green.sleep(0.004)
+        green.sleep(pause)
       end
     end)
   end
@@ -57,7 +57,7 @@ describe("the timeouts of an http.Server", function()
 
   it("refuse a head that takes too long, however it drips", function()
     local conn <close> = web.connect(server)
-    local dripping <close> = drip(conn, "GET / HTTP/1.1\r\n" .. ("A: b\r\n"):rep(100))
+    local dripping <close> = drip(conn, "GET / HTTP/1.1\r\n" .. ("A: b\r\n"):rep(100), 0.004)
     assert.equal(408, web.read(conn).status)
     dripping:kill()
   end)
@@ -96,10 +96,12 @@ describe("the timeouts of an http.Server", function()
   end)
 
   it("do not strike while something comes", function()
-    local conn <close> = web.connect(server)
-    conn:send("POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n")
-    local dripping <close> = drip(conn, ("x"):rep(40))
-    assert.equal(("x"):rep(40), web.read(conn).body)
+    local own = web.server(function(req) return assert(req:read "a") end, { body_timeout = 1 })
+    finally(function() own:stop(0) end)
+    local conn <close> = web.connect(own)
+    conn:send("POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n")
+    local dripping <close> = drip(conn, ("x"):rep(12), 0.1)
+    assert.equal(("x"):rep(12), web.read(conn).body)
     dripping:join()
   end)
 end)

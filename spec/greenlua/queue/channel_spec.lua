@@ -54,7 +54,7 @@ describe("greenlua.queue", function()
     it("has a put done only when its getter has run", function()
       local c = green.Channel()
       local getter = spawn_waiting(c.get, c)
-      local putter = green.spawn(c.put, c, "item", 0.02)
+      local putter = green.spawn(c.put, c, "item", 60)
       green.spawn(function() -- between the hand-over and the getter
         getter:close()
       end)

@@ -146,7 +146,7 @@ describe("greenlua.queue", function()
       end
       g:join()
       g = spawn_waiting(function()
-        return green.select_ops({ green.Channel(), { green.Channel(), {} } }, 0.01)
+        return green.select_ops({ green.Channel(), { green.Channel(), {} } }, 0.05)
       end)
       collectgarbage()
       collectgarbage()

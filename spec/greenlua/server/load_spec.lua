@@ -182,8 +182,8 @@ describe("a server under load", function()
   end)
 
   it("waits for descriptors when none is left, and says so once", function()
-    local pipe = assert(io.popen(("ulimit -n 64; env -u LD_PRELOAD timeout 20 %s %s 2>&1"):format(
-      support.greenlua, "spec/greenlua/server/starve.lua")))
+    local pipe = assert(io.popen(("ulimit -n 64; env -u LD_PRELOAD timeout %d %s %s 2>&1"):format(
+      support.LIMIT, support.greenlua, "spec/greenlua/server/starve.lua")))
     local said, warned = {}, {}
     for line in pipe:lines() do table.insert(line:find "^served" and said or warned, line) end
     pipe:close()

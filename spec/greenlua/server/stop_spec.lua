@@ -110,10 +110,13 @@ end
 describe("StreamServer:stop", function()
   it("is called by handlers, which wait for the others alone", function()
     local server
-    local results = {}
+    local results, asked = {}, 0
     local function handle(conn)
-      local line = conn:receive()
-      if line == "stop" then results[conn] = server:stop(0.01) end
+      if conn:receive() == "stop" then
+        asked = asked + 1
+        while asked < 2 do green.sleep(0) end
+        results[conn] = server:stop(0.01)
+      end
       conn:send "done\n"
     end
     local conns
@@ -315,13 +318,14 @@ describe("StreamServer:serve_forever", function()
   it("stops the server if it is killed, or a Timeout raised in it", function()
     for _, timeout in ipairs { false, true } do
       local server = StreamServer("127.0.0.1:0", servers.echo)
+      assert(server:start())
+      local conn <close> = connect(server)
+      servers.await(function() return #server == 1 end)
       local g = green.spawn(function()
-        local timer <close> = timeout and green.Timeout(0.05) or nil -- luacheck: ignore
+        local timer <close> = timeout and green.Timeout(0.02) or nil -- luacheck: ignore
         return pcall(server.serve_forever, server, 0)
       end)
-      servers.await(function() return server.started end)
-      local conn <close> = connect(server)
-      servers.await(function() return #server == 1 or g:ready() end)
+      turns()
       if not timeout then green.kill(g) end
       local ok, err = g:get()
       assert.is_false(ok)

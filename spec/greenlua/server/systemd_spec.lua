@@ -1,4 +1,4 @@
-local green = require "greenlua"
+local await = require "spec.support.await"
 local lfs = require "lfs"
 local socket = require "greenlua.socket"
 local support = require "spec.support"
@@ -9,35 +9,30 @@ local SERVICE = "spec/greenlua/server/service.lua"
 -- Runs a command of the shell in the background: what it says, once it has ended.
 local function background(command)
   local out = os.tmpname()
-  os.execute(("{ timeout 20 %s; echo end; } >%s 2>&1 </dev/null &"):format(command, out))
+  os.execute(("{ timeout 90 %s; echo end; } >%s 2>&1 </dev/null &"):format(command, out))
   return function()
-    for _ = 1, 2000 do
-      local file = assert(io.open(out))
-      local text = file:read "a"
-      file:close()
-      if text:find "end\n$" then
-        os.remove(out)
-        return text
-      end
-      green.sleep(0.005)
-    end
-    error "it does not end"
+    local text
+    await(function()
+      local file <close> = assert(io.open(out))
+      text = file:read "a"
+      return text:find "end\n$"
+    end)
+    os.remove(out)
+    return text
   end
 end
 
 local function connect(path)
-  for _ = 1, 2000 do
+  return await(function()
     local conn = socket.unix()
     if conn:connect(path) then return conn end
     conn:close()
-    green.sleep(0.005)
-  end
-  error "nobody listens"
+  end)
 end
 
 local function ask(path, text)
   local conn <close> = connect(path)
-  conn:settimeout(10)
+  conn:settimeout(60)
   conn:send(text .. "\n")
   return (conn:receive "*a")
 end
@@ -66,7 +61,7 @@ describe("socket activation", function()
     local notify = os.tmpname() .. ".notify"
     local manager = socket.unix.dgram()
     assert(manager:bind(notify))
-    manager:settimeout(10)
+    manager:settimeout(60)
     local core = require "greenlua.core.server"
     for _, sock in ipairs { tcp, udp } do assert(core.set_inheritable(sock:getfd(), true)) end
     local output = background(("env -u LD_PRELOAD NOTIFY_SOCKET=%s LISTEN_FDS=2 "
@@ -76,11 +71,11 @@ describe("socket activation", function()
     udp:close()
     assert.equal("READY=1", (manager:receive()))
     local client <close> = assert(socket.udp4())
-    client:settimeout(10)
+    client:settimeout(60)
     client:sendto("hello", "127.0.0.1", udp_port)
     assert.equal("datagram: hello", (client:receive()))
     local conn <close> = assert(socket.connect("127.0.0.1", tcp_port))
-    conn:settimeout(10)
+    conn:settimeout(60)
     conn:send "descriptors\n"
     local seen = conn:receive "*a"
     assert.matches("^any: 0 1 ", seen)

@@ -26,7 +26,7 @@ describe("a server with TLS", function()
   local function secure(server, head)
     local sock = connect(server)
     if head then sock:send(head) end
-    return assert(client:connect(sock, "localhost", 10))
+    return assert(client:connect(sock, "localhost", 60))
   end
 
   it("gives handlers TLS connections", function()
@@ -80,7 +80,7 @@ describe("a server with TLS", function()
       back:join()
     end)
     local sock = assert(socket.connect("127.0.0.1", (select(2, relay:getsockname()))))
-    local conn = assert(client:connect(sock, "localhost", 10))
+    local conn = assert(client:connect(sock, "localhost", 60))
     assert.equal("192.0.2.1:5000\n", (conn:receive "*a"))
     conn:close()
     g:join()
@@ -93,7 +93,7 @@ describe("a server with TLS", function()
       local conn <close> = connect(server)
       conn:send(text)
       conn:shutdown "send"
-      conn:settimeout(10)
+      conn:settimeout(60)
       conn:receive "*a"
     end
     servers.await(function() return #server == 0 end)
@@ -104,13 +104,15 @@ describe("a server with TLS", function()
   end)
 
   it("does not wait for a handshake for ever, nor does anybody for it", function()
-    local server <close> = stream(function(conn) conn:send "ok" end,
-      options { handshake_timeout = 0.05 })
+    local server <close> = stream(function(conn) conn:send "ok" end, options())
     servers.warnings(server)
-    local silent <close> = connect(server)
-    silent:settimeout(10)
+    local patient <close> = connect(server) -- luacheck: ignore 211
+    servers.await(function() return #server == 1 end)
     local conn <close> = secure(server)
     assert.equal("ok", (conn:receive "*a"))
+    server.handshake_timeout = 0.05
+    local silent <close> = connect(server)
+    silent:settimeout(60)
     assert.same({ nil, "closed", "" }, { silent:receive() })
   end)
 
@@ -127,7 +129,7 @@ describe("a server with TLS", function()
     local conn <close> = secure(server)
     servers.await(function() return #server == 1 end)
     assert.is_false(server:stop(0.002))
-    conn:settimeout(10)
+    conn:settimeout(60)
     assert.same({ nil, "closed" }, { conn:receive(), (select(2, conn:receive())) })
   end)
 

@@ -1,5 +1,6 @@
 -- As LuaSec: its answers, its https module, and what programs do with it.
 
+local await = require "spec.support.await"
 local certificates = require "spec.support.certificates"
 local green = require "greenlua"
 local lfs = require "lfs"
@@ -176,7 +177,8 @@ describe("greenlua.ssl as LuaSec", function()
     local nginx, port
 
     setup(function()
-      port = tls.free_port()
+      local guard
+      port, guard = sockets.reserve_port()
       ca:file("index.html", "<p>" .. ("x"):rep(1000) .. "</p>")
       local conf = ca:file("nginx.conf", ([[
 daemon off; master_process off; pid %s/nginx.pid; error_log stderr warn;
@@ -192,13 +194,11 @@ http {
   }
 }
 ]]):gsub("%%s/", ca.folder .. "/"):format(port, pair.certificate, pair.key, ca.folder))
-      nginx = tls.start(("nginx -p %s -e stderr -c %s"):format(ca.folder, conf))
-      for _ = 1, 400 do
+      nginx = tls.start(("nginx -p %s -e stderr -c %s"):format(ca.folder, conf), guard)
+      await(function()
         local sock = require("greenlua.socket").connect("127.0.0.1", port)
-        if sock then return sock:close() end
-        os.execute "sleep 0.01"
-      end
-      error(nginx:output())
+        return sock and sock:close()
+      end, function() return nginx:output() end)
     end)
     teardown(function()
       nginx:close()

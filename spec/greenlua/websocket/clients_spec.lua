@@ -9,7 +9,7 @@ local websocket = require "greenlua.websocket"
 local function output(command, input)
   local name = os.tmpname()
   daemon.write(name, input or "")
-  local out = web.shell(("timeout 15 %s < %s"):format(command, name))
+  local out = web.shell(("timeout 60 %s < %s"):format(command, name))
   os.remove(name)
   return out
 end
@@ -46,7 +46,7 @@ asyncio.run(main())
   it("understands Python's websocket-client", function()
     local out = output("/usr/bin/python3 -", ([[
 import websocket
-ws = websocket.create_connection("%s", timeout=10)
+ws = websocket.create_connection("%s", timeout=60)
 ws.send("hello")
 print(ws.recv())
 ws.send_binary(b"x" * 70000)
@@ -61,7 +61,7 @@ end)
 
 describe("a WebSocket client, answered by others,", function()
   it("understands Python's websockets", function()
-    local folder, port = daemon.folder(), daemon.free_port()
+    local folder, port, guard = daemon.folder(), daemon.reserve_port()
     daemon.write(folder .. "/echo.py", ([[
 import asyncio, websockets
 async def echo(ws, path):
@@ -74,7 +74,7 @@ async def main():
         await asyncio.Future()
 asyncio.run(main())
 ]]):format(port))
-    local server <close> = daemon.start(folder, port, "/usr/bin/python3 " .. folder .. "/echo.py") -- luacheck: ignore
+    local server <close> = daemon.start(folder, port, guard, "/usr/bin/python3 " .. folder .. "/echo.py") -- luacheck: ignore
     for _, compress in ipairs { false, true } do
       local ws <close> = assert(websocket.connect("ws://127.0.0.1:" .. port,
         { compress = compress, protocols = { "a", "b" }, max_message = 3 << 20 }))

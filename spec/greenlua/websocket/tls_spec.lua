@@ -5,6 +5,7 @@ local core = require "greenlua.core.websocket"
 local green = require "greenlua"
 local raw = require "spec.support.websocket"
 local servers = require "spec.support.servers"
+local sockets = require "spec.support.sockets"
 local tls = require "spec.support.tls"
 local web = require "spec.support.http"
 local websocket = require "greenlua.websocket"
@@ -131,9 +132,9 @@ describe("a WebSocket with TLS", function()
 
     -- A WebSocket of ours and the s_server at its other end, which negotiates with `again()`.
     local function connect(options)
-      local port = tls.free_port()
+      local port, guard = sockets.reserve_port()
       local peer = tls.start(("openssl s_server -accept 127.0.0.1:%d -cert %s -key %s %s"):format(
-        port, pair.certificate, pair.key, options))
+        port, pair.certificate, pair.key, options), guard)
       peer:await "ACCEPT"
       local g = green.spawn(websocket.connect, ("wss://localhost:%d/"):format(port),
         { tls = trust })

@@ -50,7 +50,7 @@ describe("an interrupt under --coop-libc", function()
         local g = green.spawn(f)
         green.sleep(0) green.sleep(0)
         assert(not g:ready(), name)
-        g:kill("struck", 5)
+        g:kill("struck", 60)
         assert(g:ready(), name)
         eq({ "struck" }, g.exception)
         local ok, err = pcall(function()
@@ -212,8 +212,11 @@ describe("an interrupt under --coop-libc", function()
       local a, b = c.pair()
       local _ <close> = closing(a, b)
       if not tostring(green.current()):find "main" then return end
-      local pipe = io.popen "sleep 0.05; kill -INT $PPID"
-      local ok, err = pcall(c.recv, a)
+      local pipe
+      local ok, err = pcall(function()
+        pipe = io.popen "sleep 0.05; kill -INT $PPID"
+        c.recv(a)
+      end)
       pipe:close()
       eq({ false, true }, ok, tostring(err):find "interrupted!" ~= nil)]] },
   }

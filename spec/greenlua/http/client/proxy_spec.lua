@@ -191,7 +191,7 @@ describe("http.client", function()
     end)
 
     it("asks nginx", function()
-      local port = daemon.free_port()
+      local port, _ <close> = daemon.reserve_port()
       -- luacheck: ignore
       local nginx <close> = daemon.nginx(([[
         listen 127.0.0.1:%d ssl; ssl_certificate %s; ssl_certificate_key %s;
@@ -289,8 +289,8 @@ describe("http.client", function()
     local FINE <const> = "\5\0\0\1\127\0\0\1\0\0"
 
     it("asks microsocks", function()
-      local folder, port = daemon.folder(), daemon.free_port()
-      local proxy <close> = daemon.start(folder, port, "microsocks -i 127.0.0.1 -p " .. port)
+      local folder, port, guard = daemon.folder(), daemon.reserve_port()
+      local proxy <close> = daemon.start(folder, port, guard, "microsocks -i 127.0.0.1 -p " .. port)
       for _, scheme in ipairs { "socks5", "socks5h" } do
         local client <close> = http.client { tls = trust, proxy = socks_url(proxy, scheme) }
         for _ = 1, 2 do
@@ -301,15 +301,16 @@ describe("http.client", function()
         assert.same({ 3, 3 }, { client:counts() })
         local body = ("0123456789"):rep(100000)
         assert.equal(body, web.must(client:post(secure_url "/echo", { body = body })).body)
-        local nobody = ("http://127.0.0.1:%d/"):format(daemon.free_port())
+        local unheard, _ <close> = daemon.reserve_port()
+        local nobody = ("http://127.0.0.1:%d/"):format(unheard)
         assert.same({ nil, "the proxy says: connection refused", "proxy" },
           { client:get(nobody) })
       end
     end)
 
     it("logs in at microsocks", function()
-      local folder, port = daemon.folder(), daemon.free_port()
-      local proxy <close> = daemon.start(folder, port,
+      local folder, port, guard = daemon.folder(), daemon.reserve_port()
+      local proxy <close> = daemon.start(folder, port, guard,
         "microsocks -i 127.0.0.1 -u me -P secret -p " .. port)
       local client <close> = http.client { proxy = socks_url(proxy, nil, "me:secret@") }
       assert.equal("/a localhost -", web.must(client:get(plain_url "/a")).body)

@@ -1,7 +1,7 @@
 -- The client with TLS.
 
+local await = require "spec.support.await"
 local certificates = require "spec.support.certificates"
-local green = require "greenlua"
 local http = require "greenlua.http"
 local scripted = require "spec.support.scripted"
 local socket = require "greenlua.socket"
@@ -43,7 +43,7 @@ describe("http.client", function()
       assert.matches("certificate verify failed", err)
       assert.equal("tls", phase)
       assert.same({ 0, 0 }, { client:counts() })
-      green.sleep(0.005)
+      await(function() return said[1] end)
       assert.matches("unknown ca", said[1])
       local other <close> = http.client { tls = trust }
       assert.equal("/ localhost", web.must(other:get(secure_url())).body)
