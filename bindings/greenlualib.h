@@ -22,6 +22,7 @@ int luaopen_greenlua_core_dns(lua_State *L);
 int luaopen_greenlua_core_http(lua_State *L);
 int luaopen_greenlua_core_json(lua_State *L);
 int luaopen_greenlua_core_luaio(lua_State *L);
+int luaopen_greenlua_core_preempt(lua_State *L);
 int luaopen_greenlua_core_queue(lua_State *L);
 int luaopen_greenlua_core_scope(lua_State *L);
 int luaopen_greenlua_core_select(lua_State *L);

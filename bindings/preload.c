@@ -10,6 +10,7 @@ static const luaL_Reg in_c[] = {
     {"greenlua.core.http", luaopen_greenlua_core_http},
     {"greenlua.core.json", luaopen_greenlua_core_json},
     {"greenlua.core.luaio", luaopen_greenlua_core_luaio},
+    {"greenlua.core.preempt", luaopen_greenlua_core_preempt},
     {"greenlua.core.queue", luaopen_greenlua_core_queue},
     {"greenlua.core.scope", luaopen_greenlua_core_scope},
     {"greenlua.core.select", luaopen_greenlua_core_select},

@@ -42,10 +42,12 @@ typedef struct gr_account {
 
 typedef struct gr_limits {
   gr_watchdog dog;
-  gr_account all;       /* of greenlets that have none of their own */
-  gr_account *running;  /* charged at the next switch, or NULL */
-  int64_t since;        /* the thread's CPU time when that began */
-  unsigned overrun;     /* the run that is to give way */
+  gr_account all;      /* of greenlets that have none of their own */
+  gr_account *running; /* charged at the next switch, or NULL */
+  int64_t since;       /* the thread's CPU time when that began */
+  unsigned overrun;    /* the run that is to give way */
+  unsigned spared;     /* times that a run was not stopped, and which one: */
+  unsigned spared_run;
   bool several;         /* accounts: some greenlet has one of its own */
   int hook_flag;        /* see gr_hook_flag */
   unsigned exhausted;   /* the run in which the budget was found used up */
@@ -87,6 +89,10 @@ void gr_limit_stop(lua_State *L);
 
 /* Is there something that it is still to meet? */
 bool gr_limit_hooked(lua_State *L);
+
+/* In a C function that takes long, now and then: give way if it is time, raise
+ * if there is no more.  `L` runs. */
+void gr_limit_check(lua_State *L, gr_state *S);
 
 /* Push the words for it. */
 void gr_limit_explain(gr_state *S, lua_State *co);

@@ -10,7 +10,9 @@
 enum {
   TICKS = 2, /* in a slice: it is noticed between one and one and a half */
   HUB_SLICES = 16, /* for what the hub itself calls; then it is an error */
-  LATER = 100      /* instructions until we ask again */
+  LATER = 100,     /* instructions until we ask again, */
+  OFTEN = 1000000, /* and how many times */
+  NO_RUN = 1       /* gr_hub.runs is never that */
 };
 static const int64_t MIN_TICK = 200 * 1000, MAX_TICK = 100 * 1000 * 1000;
 
@@ -59,11 +61,17 @@ static void set_hook(lua_State *L, int count) {
 }
 
 /* greenlua's own functions in Lua count on nobody running between two parks.
- * Whatever they call may park, and may be stopped. */
-static bool in_our_own(lua_State *L, lua_Debug *ar) {
+ * Whatever they call may park, and may be stopped; and they themselves, if they
+ * come to no end. */
+static bool is_spared(lua_State *L, gr_state *S, lua_Debug *ar) {
+  gr_limits *l = S->limits;
   lua_getinfo(L, "S", ar);
-  return !strncmp(ar->source, "@greenlua", 9) &&
-         (ar->source[9] == '/' || ar->source[9] == '.');
+  if (strncmp(ar->source, "@greenlua", 9) ||
+      (ar->source[9] != '/' && ar->source[9] != '.'))
+    return false;
+  if (l->spared_run != S->hub.runs) l->spared = 0;
+  l->spared_run = S->hub.runs;
+  return l->spared++ < OFTEN;
 }
 
 static gr_account *current_account(gr_state *S) {
@@ -89,14 +97,21 @@ static int end_it(lua_State *L, gr_state *S) {
 }
 
 /* What stands on a C stack of its own keeps that. */
+static int step_aside(lua_State *L, gr_state *S) {
+  bool hub = !S->hub.current;
+  if (hub) gr_complain(S, NULL, "a function that the hub calls takes too long");
+  if (hub || gr_hub_reserve(&S->hub)) return raise_unhandled(L);
+  S->limits->preemptions++;
+  gr_yield_in_place(L, S, &gr_wait_slice);
+  return 0;
+}
+
 static int give_way(lua_State *L, gr_state *S) {
   gr_waiter *w = S->hub.current;
   if (S->closing) return end_it(L, S);
-  if (!w) gr_complain(S, NULL, "a function that the hub calls takes too long");
   bool yields = w && L == ((gr_greenlet *)(void *)w)->L && lua_isyieldable(L);
-  if (!w || (!yields && gr_hub_reserve(&S->hub))) return raise_unhandled(L);
+  if (!yields) return step_aside(L, S);
   S->limits->preemptions++;
-  if (!yields) return gr_yield_in_place(L, S, &gr_wait_slice), 0;
   gr_line_up(&S->hub, &gr_wait_slice);
   set_hook(L, 1); /* so that it is known (gr_limit_hooked) */
   return lua_yield(L, 0);
@@ -106,7 +121,7 @@ static void on_overrun(lua_State *L, lua_Debug *ar) {
   gr_state *S = gr_state_peek(L);
   gr_limits *l = S ? S->limits : NULL;
   gr_account *a = l ? current_account(S) : NULL;
-  if (a && in_our_own(L, ar)) {
+  if (a && is_spared(L, S, ar)) {
     lua_sethook(L, on_overrun, LUA_MASKCOUNT, LATER);
     return;
   }
@@ -117,6 +132,19 @@ static void on_overrun(lua_State *L, lua_Debug *ar) {
   }
   lua_sethook(L, NULL, 0, 0);
   if (l && l->overrun == S->hub.runs) give_way(L, S);
+}
+
+void gr_limit_check(lua_State *L, gr_state *S) {
+  gr_limits *l = S->limits;
+  if (!l || lua_gc(L, LUA_GCCOUNT) < 0) return;
+  gr_account *a = current_account(S);
+  bool out = a && spent(l, a);
+  if (out) l->exhausted = S->hub.runs;
+  if (out || (S->closing && l->overrun == S->hub.runs)) {
+    lua_sethook(L, on_overrun, LUA_MASKCOUNT, 1);
+    raise_unhandled(L);
+  }
+  if (l->overrun == S->hub.runs) step_aside(L, S);
 }
 
 /* --- the signal ----------------------------------------------------------- */
@@ -208,6 +236,7 @@ int gr_limits_open(lua_State *L, gr_state *S, int signal) {
     return -1;
   }
   l->hook_flag = flag;
+  l->overrun = NO_RUN;
   S->limits = l;
   gr_push_table(L, S, GR_T_ANCHOR);
   lua_pushliteral(L, "the budget of CPU time is used up");

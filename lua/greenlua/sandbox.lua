@@ -27,6 +27,9 @@ local allowed = {
 }
 local whole = { "coroutine", "math", "string", "table", "utf8" }
 
+-- Those that could run for as long as their arguments say can be stopped here.
+local preempt = require "greenlua.core.preempt"
+
 -- Of `require "greenlua"`: neither what ends the program nor what rules the hub.
 local green_names = { "Actor", "AsyncResult", "Channel", "Condition", "Event", "Greenlet",
   "GreenletExit", "Group", "LifoQueue", "Local", "LoopExit", "Pool", "PriorityQueue", "Queue",
@@ -167,6 +170,9 @@ function M.environment(grants)
   local env = copy(_G, allowed.base)
   env._G = env
   for _, name in ipairs(whole) do env[name] = copy_all(_G[name]) end
+  for library, functions in pairs(preempt) do
+    for name, f in pairs(functions) do env[library][name] = f end
+  end
   env.string.dump = nil
   env.os, env.debug = copy(os, allowed.os), copy(debug, allowed.debug)
   for grant, libraries in pairs(granted_functions) do

@@ -544,6 +544,49 @@ static void refuses_attempts_to_escape(void) {
   }
 }
 
+/* C functions of Lua's that run for as long as their arguments say. */
+static const char *const in_c[] = {
+    "return ('a'):rep(40):find(('a?'):rep(40) .. ('a'):rep(40))",
+    "return string.match(('a'):rep(1e5), ('.-'):rep(20) .. 'b')",
+    "return ('a'):rep(1e5):gsub(('.-'):rep(20) .. 'b', '')",
+    "for _ in ('a'):rep(1e5):gmatch(('.-'):rep(20) .. 'b') do end",
+    "return ('('):rep(4e6):find '%b()'",
+    "return ('a'):rep(4e6):find '^(.-)%1*b'",
+    "table.move({}, 1, math.maxinteger - 1, 2)",
+    "table.concat(setmetatable({}, {__index = table.concat}), '', 1, 1 << 62)",
+    "table.insert(setmetatable({}, {__len = function() return 1 << 62 end}),"
+    " 1, 1)",
+    "table.remove(setmetatable({}, {__len = function() return 1 << 62 end}),"
+    " 1)",
+    "table.sort(setmetatable({}, {__len = function() return 1 << 30 end,"
+    " __index = rawlen, __newindex = rawlen}), math.ult)",
+};
+
+/* Their signals do not come where ThreadSanitizer holds them back. */
+static void stops_c_functions_that_take_long(void) {
+#ifndef __SANITIZE_THREAD__
+  for (size_t i = 0; i < sizeof in_c / sizeof *in_c; i++) {
+    green_hub *hub = sandbox(0);
+    green_options o = {.size = sizeof o, .cpu_budget = 5 * MS};
+    green_release(embed_spawn(hub, in_c[i], 0, NULL));
+    green_greenlet *g[] = {
+        embed_spawn(hub, "for i = 1, 3 do require('greenlua').sleep(0) end", 0,
+                    NULL),
+        embed_spawn(hub, in_c[i], 0, &o)};
+    for (int k = 0; k < 2; k++) {
+      while (embed_state(g[k]) != GREEN_DEAD) CHECK(green_step(hub, MS) >= 0);
+      CHECK(embed_status(g[k]) == (k ? GREEN_ELUA : GREEN_OK));
+      green_release(g[k]);
+    }
+    if (!strstr(report, "the budget of CPU time"))
+      fprintf(stderr, "%s\n%s", in_c[i], report);
+    CHECK(strstr(report, "the budget of CPU time is used up"));
+    CHECK(preempted(hub) >= 2);
+    green_free(hub); /* the first one stands in it still */
+  }
+#endif
+}
+
 /* Those of time and memory meet in one. */
 static void outlives_scripts_that_mean_harm(void) {
   static const char *const bad[] = {
@@ -558,6 +601,17 @@ static void outlives_scripts_that_mean_harm(void) {
       "while true do pcall(error, setmetatable({}, {__tostring = "
       "function() " FOREVER " end})) end",
       "error(setmetatable({}, {__tostring = function() " FOREVER " end}))",
+      "while true do xpcall(error, function() error() end) end",
+      "local t = {} while true do t[#t + 1] = coroutine.create(print) end",
+      "local t = {} while true do pcall(table.insert, t, ('x'):rep(1e4)) end",
+      "local function f(...) return f(1, ...) end while true do pcall(f) end",
+      "local function f(s) return pcall(string.gsub, s, '.', f) end"
+      " while true do f 'x' end",
+      "while true do pcall(load, function() return 'local x = {' end) end",
+      "while true do pcall(string.format, '%99.99f', 1e308) end",
+      "local t = setmetatable({}, {__index = function(t, i)"
+      " return require('greenlua').current() end})"
+      " require('greenlua').joinall(t)",
       "local t <close> = setmetatable({}, {__close = function() " FOREVER
       " end}) table.sort({1, 2, 3}, function() " FOREVER " end)",
   };
@@ -576,6 +630,7 @@ int main(void) {
   gives_a_sandbox_what_is_granted();
   lets_no_script_have_a_finalizer();
   refuses_attempts_to_escape();
+  stops_c_functions_that_take_long();
   outlives_scripts_that_mean_harm();
   lets_who_asks_for_too_much_die_alone();
   changes_the_limit_of_memory();

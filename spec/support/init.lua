@@ -4,6 +4,7 @@ local M = {}
 
 M.greenlua = os.getenv "GREENLUA" or "build/release/greenlua"
 M.preset = os.getenv "GREENLUA_PRESET" or "release"
+M.valgrind = os.getenv "GREENLUA_VALGRIND" -- its command line; nil: not asked for
 
 --- Seconds after which a child that hangs is ended. A machine may be slow.
 M.LIMIT = 90
@@ -28,6 +29,12 @@ function M.built(name)
   return (M.greenlua:gsub("[^/]*$", "") .. name)
 end
 
+-- The host programs that were built beside greenlua; it itself takes too long.
+local function under_valgrind(args)
+  return M.valgrind and type(args) == "table" and args.program and
+    args.program:find(M.built "", 1, true) == 1
+end
+
 -- The command line of a child: greenlua, its arguments, and an environment that
 -- differs from ours as `env` says (false takes a variable out).
 local function command_line(args, env)
@@ -42,6 +49,7 @@ local function command_line(args, env)
     end
   end
   table.move(settings, 1, #settings, #words + 1, words)
+  if under_valgrind(args) then words[#words + 1] = M.valgrind end
   words[#words + 1] = quote(type(args) == "table" and args.program or M.greenlua)
   if type(args) == "string" then
     words[#words + 1] = args
