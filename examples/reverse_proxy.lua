@@ -48,16 +48,22 @@ local function request_headers(req)
   return list
 end
 
+-- The target may be a whole URL, of which only this is ours to pass on.
+local function path_of(req)
+  return req.query_string == "" and req.raw_path or req.raw_path .. "?" .. req.query_string
+end
+
 local function ask(req)
   local has_body = req.content_length ~= 0 -- nil: chunked, nobody knows how much
   return client:request {
-    method = req.method, url = upstream .. req.target, headers = request_headers(req),
+    method = req.method, url = upstream .. path_of(req), headers = request_headers(req),
     stream = true,
     body = has_body and function() return req:read_some() end or nil,
   }
 end
 
 local function forward(req, res)
+  if req.raw_path:sub(1, 1) ~= "/" then return 501, "only paths are passed on\n" end
   local answer, err, phase = ask(req)
   if not answer then
     return phase == "header" and err == "timeout" and 504 or 502, ("%s: %s\n"):format(phase, err)

@@ -50,6 +50,44 @@ static int digit(char ch) {
   return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
 }
 
+static const char *skip_blank(const char *s, const char *end) {
+  while (s < end && (*s == ' ' || *s == '\t')) s++;
+  return s;
+}
+
+static const char *skip_token(const char *s, const char *end) {
+  while (s < end && grh_is_token(s, 1)) s++;
+  return s;
+}
+
+/* NULL: it does not end. */
+static const char *skip_quoted(const char *s, const char *end) {
+  for (s++; s < end && *s != '"'; s++)
+    if (((unsigned char)*s < ' ' && *s != '\t') || *s == 127 ||
+        (*s == '\\' && ++s == end))
+      return NULL;
+  return s < end ? s + 1 : NULL;
+}
+
+/* ";name=value;name" …: what is not that could hide the end of the line from
+ * somebody. */
+static bool good_extensions(const char *s, const char *end) {
+  while (s && s < end) {
+    s = skip_blank(s, end);
+    if (s == end || *s != ';') return false;
+    const char *name = skip_blank(s + 1, end);
+    s = skip_token(name, end);
+    if (s == name) return false;
+    const char *value = skip_blank(s, end);
+    if (value == end || *value != '=') continue;
+    value = skip_blank(value + 1, end);
+    if (value == end) return false;
+    s = *value == '"' ? skip_quoted(value, end) : skip_token(value, end);
+    if (s == value) return false;
+  }
+  return s != NULL;
+}
+
 /* "1f;name=value": extensions are looked over and left. */
 static bool parse_size(const char *s, size_t n, uint64_t *size) {
   size_t i = 0;
@@ -58,12 +96,7 @@ static bool parse_size(const char *s, size_t n, uint64_t *size) {
     if (i == 15) return false;
     *size = *size << 4 | (uint64_t)digit(s[i]);
   }
-  if (!i) return false;
-  while (i < n && (s[i] == ' ' || s[i] == '\t')) i++;
-  if (i < n && s[i] != ';') return false;
-  for (; i < n; i++)
-    if ((unsigned char)s[i] < ' ' && s[i] != '\t') return false;
-  return true;
+  return i && good_extensions(s + i, s + n);
 }
 
 /* 1: go on; else as grh_body_next. */

@@ -166,7 +166,19 @@ static int read_coding(grh_parser *p, counts *n, const char *value,
 }
 
 static bool of_name(char ch) {
-  return token[(unsigned char)ch] || (ch && strchr("();=", ch));
+  if (token[(unsigned char)ch]) return !strchr("#^`|", ch);
+  return ch && strchr("();=", ch);
+}
+
+/* None is the usual one. */
+static bool good_port(const char *s, size_t n) {
+  unsigned port = 0;
+  for (size_t i = 0; i < n; i++) {
+    if (s[i] < '0' || s[i] > '9') return false;
+    port = port * 10 + (unsigned)(s[i] - '0');
+    if (port > 65535) return false;
+  }
+  return true;
 }
 
 /* A name or an address, and a port: nothing that ends a host in a URL. */
@@ -180,8 +192,7 @@ static bool good_host(const char *s, size_t n) {
     while (i < n && of_name(s[i])) i++;
   }
   if (i < n && s[i++] != ':') return false;
-  while (i < n && s[i] >= '0' && s[i] <= '9') i++;
-  return i == n;
+  return good_port(s + i, n - i);
 }
 
 /* llhttp overlooks further spaces. */

@@ -21,13 +21,16 @@ void grh_pace_start(grh_conn *c) {
   c->pace = (grh_pace){.credit = c->server->write_grace};
 }
 
+static bool is_rated(const grh_conn *c) {
+  return c->server->write_rate > 0 && c->pace.queued >= 0;
+}
+
 double grh_pace_begin(grh_conn *c) {
-  const grh_server *s = c->server;
   grh_pace *p = &c->pace;
+  double most = c->server->write;
   p->since = gr_hub_now(gr_stream_hub(c->stream));
   p->queued = on_their_way(c);
-  bool rated = s->write_rate > 0 && p->queued >= 0;
-  return p->since + (rated && p->credit < s->write ? p->credit : s->write);
+  return p->since + (is_rated(c) && p->credit < most ? p->credit : most);
 }
 
 bool grh_pace_end(grh_conn *c, bool late) {
@@ -38,8 +41,8 @@ bool grh_pace_end(grh_conn *c, bool late) {
   int64_t now = on_their_way(c), took = 0;
   if (now >= 0 && now < p->queued) took = p->queued - now;
   p->since = 0;
-  if (s->write_rate > 0)
-    p->credit =
-        fmin(p->credit - waited + (double)took / s->write_rate, s->write_grace);
-  return late && !took;
+  if (!is_rated(c)) return late && !took;
+  p->credit =
+      fmin(p->credit - waited + (double)took / s->write_rate, s->write_grace);
+  return late && (!took || p->credit <= 0);
 }

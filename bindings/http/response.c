@@ -189,6 +189,14 @@ static char *put_connection(grh_response *r, char *to) {
   return r->c->req->head.minor ? to : PUT(to, "Connection: keep-alive\r\n");
 }
 
+/* Is there a body, or would there be one for a GET? */
+static bool tells_of_body(const grh_response *r) {
+  if (r->status == 205 || r->status == 304 || has_no_length(r->status))
+    return false;
+  if (r->sized) return r->length > 0;
+  return !r->bodiless || r->chunked;
+}
+
 size_t grh_write_head(grh_response *r, char *start) {
   char *to = start;
   grh_conn *c = r->c;
@@ -202,7 +210,7 @@ size_t grh_write_head(grh_response *r, char *start) {
     to = PUT(to, "\r\n");
   }
   to = put(to, r->lines, r->used);
-  if (!r->typed && !r->bodiless && (!r->sized || r->length))
+  if (!r->typed && tells_of_body(r))
     to = PUT(to, "Content-Type: text/plain; charset=utf-8\r\n");
   to = put_framing(r, to);
   to = put_connection(r, to);

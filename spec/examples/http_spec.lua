@@ -123,6 +123,14 @@ describe("examples of HTTP", function()
       assert.no_matches("TE:", asked)
     end)
 
+    it("passes on the path of a whole URL, and nothing that is none", function()
+      local program <close> = support.start { "examples/reverse_proxy.lua", "0" }
+      assert.equal("/a for 127.0.0.1\n", curl(program, "--noproxy '' --proxy %s http://x.test/a?b"))
+      assert.equal("/ for 127.0.0.1\n", curl(program, "--noproxy '' --proxy %s http://x.test"))
+      assert.equal("only paths are passed on\n",
+        curl(program, "-X OPTIONS --request-target '*' %s/"))
+    end)
+
     it("tells that nobody answers", function()
       local program <close> = support.start { "examples/reverse_proxy.lua", "0",
         "http://127.0.0.1:1" }

@@ -1,6 +1,10 @@
 --- WSAPI applications (Kepler: Orbit, Sailor, …) as handlers.
 --
--- @usage http.serve(8080, http.wsapi.handler(require("myapp").run))
+-- Applications of Lua 5.1's time also want what Lua has dropped since: `setfenv`, `module`,
+-- `unpack`. That is for the program to give them. A body that comes in chunks has no length
+-- that could be told beforehand: those who go by CONTENT_LENGTH see none.
+--
+-- @usage http.serve(8080, http.wsapi.handler(require "myapp"))
 -- @module greenlua.http.wsapi
 
 local M = {}

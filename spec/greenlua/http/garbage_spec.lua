@@ -84,6 +84,13 @@ local refused = {
     ["CONNECT without a port"] = "CONNECT x HTTP/1.1\r\nHost: x\r\n\r\n",
     ["CONNECT with a user"] = "CONNECT a@x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
     ["HTTP/2's preface"] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ["a Host with a fragment"] = "GET / HTTP/1.1\r\nHost: x#y\r\n\r\n",
+    ["a Host with a backslash"] = "GET / HTTP/1.1\r\nHost: x\\y\r\n\r\n",
+    ["a Host with a port that is too large"] = "GET / HTTP/1.1\r\nHost: x:65536\r\n\r\n",
+    ["a fragment in the target"] = "GET /a#/../b HTTP/1.1\r\nHost: x\r\n\r\n",
+    ["two spaces before the target"] = "GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+    ["two spaces behind the target"] = "GET /  HTTP/1.1\r\nHost: x\r\n\r\n",
+    ["a target of other bytes"] = "GET /\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n",
     ["a Host with a space"] = "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
     -- request lines
     ["no target"] = "GET HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -92,9 +99,6 @@ local refused = {
     ["an escape that is none"] = "GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n",
     ["an escape that is cut"] = "GET /%4 HTTP/1.1\r\nHost: x\r\n\r\n",
     ["an escaped NUL"] = "GET /a%00b HTTP/1.1\r\nHost: x\r\n\r\n",
-    ["two spaces before the target"] = "GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
-    ["two spaces before the version"] = "GET /  HTTP/1.1\r\nHost: x\r\n\r\n",
-    ["a fragment"] = "GET /a#/../b HTTP/1.1\r\nHost: x\r\n\r\n",
     ["another protocol"] = "GET / ICY/1.1\r\nHost: x\r\n\r\n",
   },
   [501] = {
@@ -136,6 +140,18 @@ local broken = {
     .. "\r\nhello\r\n0\r\n\r\n",
   ["an extension with a NUL"] = chunked .. "5;a\0b\r\nhello\r\n0\r\n\r\n",
   ["an extension with a CR"] = chunked .. "5;a\rb\r\nhello\r\n0\r\n\r\n",
+  ["an extension without a name"] = chunked .. "5;\r\nhello\r\n0\r\n\r\n",
+  ["an extension with a value only"] = chunked .. "5;=b\r\nhello\r\n0\r\n\r\n",
+  ["an extension without its value"] = chunked .. "5;a=\r\nhello\r\n0\r\n\r\n",
+  ["an extension whose name is none"] = chunked .. "5;a[=b\r\nhello\r\n0\r\n\r\n",
+  ["an extension of other bytes"] = chunked .. "5;\xe9\r\nhello\r\n0\r\n\r\n",
+  ["an extension with a quote that does not end"] = chunked
+    .. "5;a=\"b\r\nhello\r\n0\r\n\r\n",
+  ["an extension with a quote that ends on the next line"] = chunked
+    .. "5;a=\"\r\nhello\r\n0\r\n\r\n\"\r\n",
+  ["an extension with an escape that is cut"] = chunked .. "5;a=\"b\\\r\nhello\r\n0\r\n\r\n",
+  ["a space behind the size"] = chunked .. "5 \r\nhello\r\n0\r\n\r\n",
+  ["a space behind an extension"] = chunked .. "5;a \r\nhello\r\n0\r\n\r\n",
   ["a size with words behind"] = chunked .. "5 hello\r\nhello\r\n0\r\n\r\n",
   ["a trailer without a colon"] = chunked .. "0\r\nnonsense\r\n\r\n",
   ["a trailer with a space before the colon"] = chunked .. "0\r\nA : b\r\n\r\n",
@@ -218,16 +234,71 @@ describe("http.Server refuses", function()
     for _, bytes in ipairs {
       get .. "A:b\r\nEmpty:\r\nB:\t c d \t\r\n!#$%&'*+-.^_`|~9: \xff\xfe\r\n\r\n",
       post .. "tRANSFER-eNCODING: CHUNKED\r\n\r\n5;a=b;c=\"d\"\r\nhello\r\n0;x\r\nA: b\r\n\r\n",
-      chunked .. "00000005 \r\nhello\r\n000\r\n\r\n",
+      chunked .. "00000005 ; a = b ;c=\"d\\\" ;\";e\r\nhello\r\n000\r\n\r\n",
       post .. "Content-Length: 0005\r\n\r\nhello",
       "OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n",
       "GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n",
-      "GET /%41?%zz=1 HTTP/1.1\r\nHost: [::1]:80\r\n\r\n" and get .. "\r\n",
+      "GET /%41?a|b{c}^`\"\\ HTTP/1.1\r\nHost: [::1]:65535\r\n\r\n",
     } do
       conn:send(bytes)
       local r = web.read(conn)
       assert.equal(200, r.status)
     end
     assert.equal(7, handled)
+  end)
+
+  -- One more byte, whatever it is, at each place around a field: it makes another field of
+  -- it, or is white space that may be there, or is refused.
+  describe("each byte too many", function()
+    local tchar = "[%w!#$%%&'*+%-.^_`|~]"
+
+    local function answer(bytes)
+      local conn <close> = web.connect(server)
+      conn:send(bytes)
+      conn:shutdown "send"
+      local reply = conn:receive "*a" or ""
+      return reply:match "^HTTP/1%.1 (%d+)", reply:match "\r\n\r\n(.-)$"
+    end
+
+    local places = {
+      before = { "%sNAME: VALUE", tchar }, after = { "NAME%s: VALUE", tchar },
+      within = { "NAME:%sVALUE", "[ \t]" }, behind = { "NAME: VALUE%s", " " },
+    }
+
+    for place, shape in pairs(places) do
+      local allowed = shape[2]
+
+      local function line(name, value, byte)
+        return (shape[1]:gsub("%%s", (byte:gsub("%%", "%%%%"))):gsub("NAME", name)
+          :gsub("VALUE", value)) .. "\r\n"
+      end
+
+      it(place .. " a Transfer-Encoding, with a Content-Length", function()
+        for i = 0, 255 do
+          local byte = string.char(i)
+          local status, body = answer(post .. line("Transfer-Encoding", "chunked", byte)
+            .. "Content-Length: 5\r\n\r\n0\r\n\r\n" .. smuggled)
+          if allowed == tchar and byte:find(tchar) then
+            assert.equal("200", status, i) -- another field, and five bytes
+          else
+            assert.equal("400", status, i)
+            assert.equal("", body, i)
+          end
+        end
+      end)
+
+      it(place .. " a Content-Length", function()
+        for i = 0, 255 do
+          local byte = string.char(i)
+          local status, body = answer(post .. line("Content-Length", "5", byte) .. "\r\nhello")
+          if byte:find(allowed) then -- for another field: and no body
+            assert.equal("200", status, i)
+            assert.equal("ok", body:sub(1, 2), i)
+          elseif not (byte:find "%d" and allowed ~= tchar) then
+            assert.equal("400", status, i)
+          end
+        end
+      end)
+    end
   end)
 end)

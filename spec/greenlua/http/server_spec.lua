@@ -212,8 +212,12 @@ describe("http.Server", function()
       local conn <close> = web.connect(server)
       conn:send(web.request("HEAD", "/string") .. web.request("HEAD", "/generator")
         .. web.request("GET", "/string"))
-      assert.equal("5", web.read(conn, "HEAD").headers["content-length"])
-      assert.equal("chunked", web.read(conn, "HEAD").headers["transfer-encoding"])
+      local string, generator = web.read(conn, "HEAD").headers, web.read(conn, "HEAD").headers
+      assert.equal("5", string["content-length"])
+      assert.equal("chunked", generator["transfer-encoding"])
+      for _, headers in ipairs { string, generator } do
+        assert.equal("text/plain; charset=utf-8", headers["content-type"])
+      end
       assert.equal("hello", web.read(conn).body)
     end)
 

@@ -21,8 +21,19 @@ local function ask(names)
   end
 end
 
+-- "10.0.0.0/8", "fd00::/8"
+local function is_in_network(host, network, bits)
+  local address, base = urls.address(host), urls.address(network)
+  if not address or not base or #address ~= #base or bits > 8 * #base then return false end
+  local whole, rest = bits // 8, 8 - bits % 8
+  return address:sub(1, whole) == base:sub(1, whole)
+    and (rest == 8 or address:byte(whole + 1) >> rest == base:byte(whole + 1) >> rest)
+end
+
 local function excepts(entry, url)
   if entry == "*" then return true end
+  local network, bits = entry:match "^%[?([^%]]*)%]?/(%d%d?%d?)$"
+  if network then return is_in_network(url.host, network, math.tointeger(tonumber(bits))) end
   local host, port = entry:match "^(.-):(%d+)$"
   if entry:find "^%[" then
     host, port = entry:match "^%[(.-)%]:?(%d*)$"
@@ -36,7 +47,7 @@ local function excepts(entry, url)
 end
 
 --- Is the host one that is asked directly?
--- @tparam string list `"localhost,.example.org,10.0.0.1:8080"`; `"*"` is all
+-- @tparam string list `"localhost,.example.org,10.0.0.1:8080,10.1.0.0/16"`; `"*"` is all
 -- @tparam table url
 -- @treturn boolean
 function M.excepted(list, url)

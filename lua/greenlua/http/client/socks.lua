@@ -3,8 +3,8 @@
 --
 -- @module greenlua.http.client.socks
 
-local addresses = require "greenlua.core.dns"
 local now = require("greenlua.core").now
+local urls = require "greenlua.http.client.url"
 
 local M = {}
 
@@ -49,22 +49,11 @@ local function greet(sock, deadline, proxy)
     "the proxy wants a user and a password"
 end
 
-local function bytes_of(hex)
-  return (hex:gsub("..", function(pair) return string.char(tonumber(pair, 16)) end))
-end
-
--- Where to, as the protocol has it: a host is a name or an address.
+-- Where to, as the protocol has it.
 local function place(host, port)
-  host = host:gsub("%%.*", "") -- a zone is of this machine only
-  local family = addresses.parse(host)
-  if not family then return string.pack(">Bs1I2", NAME, host, port) end
-  local digits = addresses.reverse(host) -- "1.0.0.127.in-addr.arpa", "1.0.0.….ip6.arpa"
-  if family == "inet6" then
-    digits = digits:gsub("%.ip6%.arpa$", ""):gsub("%.", ""):reverse()
-    return string.pack("B", IPV6) .. bytes_of(digits) .. string.pack(">I2", port)
-  end
-  local d, c, b, a = digits:match "^(%d+)%.(%d+)%.(%d+)%.(%d+)"
-  return string.pack(">BBBBBI2", IPV4, a, b, c, d, port)
+  local address = urls.address(host)
+  if not address then return string.pack(">Bs1I2", NAME, host, port) end
+  return string.char(#address == 4 and IPV4 or IPV6) .. address .. string.pack(">I2", port)
 end
 
 -- The proxy tells where it has connected from, in one of three shapes.

@@ -4,7 +4,7 @@
 -- @module greenlua.http.client.url
 
 local core = require "greenlua.core.http"
-local parse_address = require("greenlua.core.dns").parse
+local dns = require "greenlua.core.dns"
 
 local M = {}
 
@@ -30,7 +30,7 @@ end
 
 local function check_address(host)
   local address = host:sub(2, -2):gsub("%%25", "%%")
-  if parse_address((address:gsub("%%.*", ""))) ~= "inet6" then
+  if dns.parse((address:gsub("%%.*", ""))) ~= "inet6" then
     return nil, ("%s is no IPv6 address"):format(quote(address))
   end
   return address
@@ -94,6 +94,22 @@ function M.parse(text, schemes)
   url.port = port == "" and schemes[scheme] or #port < 6 and math.tointeger(tonumber(port)) or 0
   if url.port < 1 or url.port > 65535 then return nil, ("%s is no port"):format(port) end
   return url
+end
+
+--- The bytes of an address, 4 or 16, without its zone.
+-- @tparam string host
+-- @treturn ?string nil: it is none
+function M.address(host)
+  host = host:gsub("%%.*", "")
+  local family = dns.parse(host)
+  if not family then return nil end
+  local digits = dns.reverse(host) -- "1.0.0.127.in-addr.arpa", "1.0.0.….ip6.arpa"
+  if family == "inet" then
+    local d, c, b, a = digits:match "^(%d+)%.(%d+)%.(%d+)%.(%d+)"
+    return string.char(a, b, c, d)
+  end
+  local hex = digits:gsub("%.ip6%.arpa$", ""):gsub("%.", ""):reverse()
+  return (hex:gsub("..", function(pair) return string.char(tonumber(pair, 16)) end))
 end
 
 --- The host as a URL has it.

@@ -109,4 +109,26 @@ describe("http.client, given noise (seed " .. seed .. ")", function()
       return pick { "", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\n\r\n" } .. table.concat(bytes)
     end)
   end)
+
+  it("survives proxies that make no sense", function()
+    local text
+    local proxy <close> = scripted.server(function(peer)
+      if peer:receive_some() then send_in_pieces(peer, text) end
+    end)
+    local client <close> = http.client { timeout = 5, tls = { verify = false } }
+    for _ = 1, 200 do
+      local bytes = {}
+      for i = 1, roll(40) do bytes[i] = string.char(roll(256) - 1) end
+      text = pick { "", "\5", "\5\0", "\5\0\5\0\0", "\5\2\1\0\5\0\0\3", "\5\0\5\0\0\1\0\0\0\0\0\0",
+        "HTTP/1.1 200 OK\r\n\r\n" } .. table.concat(bytes)
+      local res, err, phase = client:get(pick { "http://x/", "https://x/" },
+        { proxy = pick { "socks5h://127.0.0.1:", "socks5h://u:p@127.0.0.1:", "http://127.0.0.1:" }
+          .. proxy.port })
+      if not res and (type(err) ~= "string" or err == "timeout" or type(phase) ~= "string") then
+        error(("%q: %s, %s"):format(text, tostring(err), tostring(phase)))
+      end
+    end
+    local total, idle = client:counts()
+    assert.equal(total, idle)
+  end)
 end)
