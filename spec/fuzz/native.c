@@ -195,10 +195,13 @@ static int base64(lua_State *L) {
 }
 
 int luaopen_fuzz_core(lua_State *L) {
-  static const luaL_Reg funcs[] = {
-      {"resolvconf", resolvconf}, {"hosts", hosts}, {"message", message},
-      {"records", records},       {"utf8", utf8},   {"base64", base64},
-      {NULL, NULL}};
+  static const luaL_Reg funcs[] = {{"resolvconf", resolvconf},
+                                   {"hosts", hosts},
+                                   {"message", message},
+                                   {"records", records},
+                                   {"utf8", utf8},
+                                   {"base64", base64},
+                                   {NULL, NULL}};
   luaL_newlib(L, funcs);
   return 1;
 }

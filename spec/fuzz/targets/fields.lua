@@ -58,7 +58,8 @@ function kinds.s(text)
     check(not cookie.secure, "secure")
     check(cookie.path:sub(1, 1) == "/", "path", cookie.path)
   end
-  for _, other in ipairs { "http://b.example.net/b/c", "http://aa.example.org/b/c", "http://org/b/c" } do
+  for _, other in ipairs { "http://b.example.net/b/c", "http://aa.example.org/b/c",
+    "http://org/b/c" } do
     local url = urls.parse(other)
     local value = jar:header(url, 1000)
     for _, cookie in ipairs(value and jar:all() or {}) do
@@ -230,7 +231,7 @@ local function make(text, at, depth)
     local t, n = {}, 0
     at = at + 1
     while at <= #text and text:sub(at, at) ~= "]" and depth < 50 do
-      local key, value = n + 1, nil
+      local key, value = n + 1 -- luacheck: ignore
       if c == "{" then key, at = make(text, at, 60) end
       value, at = make(text, at, depth + 1)
       if key ~= nil and key == key and value ~= nil and type(key) ~= "boolean"

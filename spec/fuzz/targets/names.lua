@@ -174,7 +174,8 @@ function kinds.r(text)
     check(tonumber(port) >= 1 and tonumber(port) <= 65535, "a port", at)
   end
   for _, domain in ipairs(c.search) do
-    check(domain ~= "" and not domain:find "[ \t\r\n]" and not domain:find "%.$", "a domain", domain)
+    check(domain ~= "" and not domain:find "[ \t\r\n]" and not domain:find "%.$", "a domain",
+      domain)
   end
   check(c.ndots >= 0 and c.ndots <= 15, "ndots", c.ndots)
   check(c.attempts >= 1 and c.attempts <= 5, "attempts", c.attempts)
@@ -262,7 +263,9 @@ function kinds.m(text)
     for _, record in ipairs(native.records(text, kind)) do
       check(kind == 255 or record.type == kind, "a type", record.type, kind)
       check(type(record.name) == "string" and record.ttl >= 0, "a record")
-      if record.type == 1 or record.type == 28 then check(server.pton(record.addr), "addr", record.addr) end
+      if record.type == 1 or record.type == 28 then
+        check(server.pton(record.addr), "addr", record.addr)
+      end
       if record.strings then check(table.concat(record.strings) == record.text, "strings") end
     end
   end

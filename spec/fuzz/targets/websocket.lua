@@ -54,7 +54,9 @@ local function check_messages(got, wanted, code, compress)
     local other = wanted[i]
     check(other and message.kind == other.kind, "a message that nobody sent", message.kind,
       message.data)
-    if not other.squeezed then check(message.data == other.data, "data", message.data, other.data) end
+    if not other.squeezed then
+      check(message.data == other.data, "data", message.data, other.data)
+    end
     if message.kind == "text" then check_text(message.data) end
   end
   if code == 4000 then return end
@@ -86,7 +88,8 @@ local function check_frames(bytes, how)
     check(f and not f.cut and not f.wrong, "half a frame", bytes:sub(at))
     check(not closed, "a frame after the close")
     check(f.masked == how.client, "the mask of a frame")
-    check(f.rsv == 0 or f.rsv == 4 and how.compress and (f.opcode == 1 or f.opcode == 2), "rsv", f.rsv)
+    check(f.rsv == 0 or f.rsv == 4 and how.compress and (f.opcode == 1 or f.opcode == 2), "rsv",
+      f.rsv)
     check(f.opcode <= 2 or f.opcode >= 8 and f.opcode <= 10, "opcode", f.opcode)
     if f.opcode < 3 then
       check((f.opcode == 0) == (open == true), "a message in another")
