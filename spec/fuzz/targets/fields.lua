@@ -139,8 +139,9 @@ local function sound_url(url)
   check(url.port >= 1 and url.port <= 65535, "port", url.port)
   check(url.target:find "^/[\33-\34\36-\126]*$", "target", url.target)
   if not url.unix then
-    check(url.host:find "^[%w%-._]+$" or url.host:find "^[%x:.]+$" or url.host:find "^[%x:.]+%%.+$",
-      "host", url.host)
+    local host = url.host
+    check(host:find "^[%w%-._]+$" or host:find "^[%x:.]+$" or host:find "^[%x:.]+%%[%w%-._~]+$",
+      "host", host)
     check(not urls.authority(url):find "[^%w%-._:%[%]]", "authority", urls.authority(url))
   end
   local again = check(urls.parse(urls.format(url)), "format", urls.format(url))

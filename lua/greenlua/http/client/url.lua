@@ -30,7 +30,8 @@ end
 
 local function check_address(host)
   local address = host:sub(2, -2):gsub("%%25", "%%")
-  if parse_address((address:gsub("%%.*", ""))) ~= "inet6" then
+  local number, zone = address:match "^([^%%]*)(.*)$"
+  if parse_address(number) ~= "inet6" or not (zone == "" or zone:find "^%%[%w%-._~]+$") then
     return nil, ("%s is no IPv6 address"):format(quote(address))
   end
   return address
