@@ -1,4 +1,4 @@
-# Shared by tools/run and tools/test: packages, configuring, building.
+# Shared by the tools: packages, configuring, building.
 # shellcheck shell=bash disable=SC2034
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -11,6 +11,7 @@ test_packages=(lua-busted lua-check clang-format valgrind lua-ldoc lua-markdown 
   netcat-openbsd curl openssl dnsmasq-base microsocks nginx-light redis-server postgresql systemd
   vsftpd lua-orbit python3-aiosmtpd python3-websockets python3-websocket chromium
   lua-cjson lua-socket lua-sec lua-redis lua-sql-postgres lua-dbi-postgresql)
+fuzz_packages=(clang libclang-rt-dev llvm)
 
 # A line that the next one replaces; people at a terminal only.
 progress() {
@@ -65,9 +66,9 @@ apt_install() {
     install -y --no-install-recommends "$@" </dev/null
 }
 
-# Brings build/PRESET up to date.
-build() {
-  local preset=$1 dir=$root/build/$1
+# Brings build/PRESET up to date, or what of it is named.
+build() { # PRESET [TARGET...]
+  local preset=$1 dir=$root/build/$1 targets=("${@:2}")
   mkdir -p "$dir"
   (
     # Two of us at once would build into the same directory.
@@ -86,12 +87,12 @@ build() {
 
 ninja_quietly() {
   if [[ -t 2 ]]; then
-    ninja -C "$dir" </dev/null 2>&1 | tee "$dir/build.log" | while IFS= read -r line; do
+    ninja -C "$dir" "${targets[@]}" </dev/null 2>&1 | tee "$dir/build.log" | while IFS= read -r line; do
       if [[ $line == \[[1-9]* ]]; then progress "building: ${line:0:65}"; fi
     done || failed_build
     progress ""
   else
-    ninja -C "$dir" >"$dir/build.log" 2>&1 </dev/null || failed_build
+    ninja -C "$dir" "${targets[@]}" >"$dir/build.log" 2>&1 </dev/null || failed_build
   fi
 }
 

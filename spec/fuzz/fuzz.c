@@ -76,7 +76,8 @@ static size_t living(void) {
   return s.living;
 }
 
-/* Nobody is ready, and nothing has come: it is as late as somebody waits for. */
+/* Nobody is ready, and nothing has come: it is as late as somebody waits for.
+ */
 static void let_time_pass(void) {
   int64_t next = green_next(hub);
   if (next < 0) fail_stuck("all wait for each other");
@@ -103,8 +104,8 @@ static void settle(void) {
 enum { COUNTERS = 1 << 14, CHUNKS = 256 };
 
 /* libFuzzer reads these as it reads those of C code. */
-__attribute__((section("__libfuzzer_extra_counters"))) static uint8_t
-    counters[COUNTERS];
+__attribute__((
+    section("__libfuzzer_extra_counters"))) static uint8_t counters[COUNTERS];
 static unsigned last;
 
 /* The same in every process, unlike the name's address. */

@@ -51,7 +51,9 @@ end
 function M.check(ok, what, ...)
   if ok then return ok end
   local words = {}
-  for i, value in ipairs { ... } do words[i] = (type(value) == "string" and "%q" or "%s"):format(value) end
+  for i, value in ipairs { ... } do
+    words[i] = (type(value) == "string" and "%q" or "%s"):format(value)
+  end
   error(what .. ": " .. table.concat(words, "\n  "), 2)
 end
 

@@ -1,4 +1,5 @@
 /* fuzz.core: parsers in C that no Lua module shows, for the targets. */
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,6 +100,38 @@ static int hosts(lua_State *L) {
   return 2;
 }
 
+/* file(bytes) -> path: of a file that has these, until the next call */
+static int file(lua_State *L) {
+  lua_pushstring(L, check_file(L, 1));
+  return 1;
+}
+
+/* --- pipes --------------------------------------------------------------- */
+
+/* pipe() -> path to read from, its descriptor, the one to write to */
+static int new_pipe(lua_State *L) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) luaL_error(L, "no pipe");
+  lua_pushfstring(L, "/proc/self/fd/%d", ends[0]);
+  lua_pushinteger(L, ends[0]);
+  lua_pushinteger(L, ends[1]);
+  return 3;
+}
+
+/* write(descriptor, bytes): there is room for them */
+static int write_to(lua_State *L) {
+  size_t n;
+  const char *bytes = luaL_checklstring(L, 2, &n);
+  if (write((int)luaL_checkinteger(L, 1), bytes, n) != (ssize_t)n)
+    luaL_error(L, "the pipe is full");
+  return 0;
+}
+
+static int close_fd(lua_State *L) {
+  close((int)luaL_checkinteger(L, 1));
+  return 0;
+}
+
 /* --- messages ------------------------------------------------------------ */
 
 /* What a sanitizer sees ends where the message does. */
@@ -195,10 +228,17 @@ static int base64(lua_State *L) {
 }
 
 int luaopen_fuzz_core(lua_State *L) {
-  static const luaL_Reg funcs[] = {
-      {"resolvconf", resolvconf}, {"hosts", hosts}, {"message", message},
-      {"records", records},       {"utf8", utf8},   {"base64", base64},
-      {NULL, NULL}};
+  static const luaL_Reg funcs[] = {{"file", file},
+                                   {"pipe", new_pipe},
+                                   {"write", write_to},
+                                   {"close", close_fd},
+                                   {"resolvconf", resolvconf},
+                                   {"hosts", hosts},
+                                   {"message", message},
+                                   {"records", records},
+                                   {"utf8", utf8},
+                                   {"base64", base64},
+                                   {NULL, NULL}};
   luaL_newlib(L, funcs);
   return 1;
 }

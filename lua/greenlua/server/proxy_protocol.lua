@@ -237,7 +237,8 @@ function M.read(conn)
     if header then return header end
     if err then return nil, err end
     local more, why
-    if #buffer == #SIGNATURE and buffer:byte() == 80 then -- a line, at once
+    -- a line, at once, unless half of its end is there: it is too short then
+    if #buffer == #SIGNATURE and buffer:byte() == 80 and buffer:byte(-1) ~= 13 then
       more, why = conn:read_until("\r\n", M.LONGEST_LINE - 2 - #buffer)
       if more then more = more .. "\r\n" end
       if why == "too long" then why = "header too long" end

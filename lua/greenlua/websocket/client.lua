@@ -121,9 +121,10 @@ end
 
 -- What comes of the body of a refusal without much waiting.
 local function read_body(sock, response)
-  local size = tonumber(response.headers["content-length"])
-  if not size or size > MAX_BODY or size == 0 then return "" end
-  local body, _, partial = sock:receive(math.tointeger(size))
+  local length = (response.headers["content-length"] or ""):match "^%d%d?%d?%d?%d?$"
+  local size = length and math.tointeger(tonumber(length)) or 0
+  if size > MAX_BODY or size == 0 then return "" end
+  local body, _, partial = sock:receive(size)
   return body or partial
 end
 

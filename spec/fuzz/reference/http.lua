@@ -4,6 +4,7 @@
 local M = {}
 
 local TOKEN <const> = "[%w!#$%%&'*+%-.^_`|~]+"
+local REQUEST_LINE <const> = "^(" .. TOKEN .. ") ([\33-\34\36-\126]+) HTTP/1%.([01])$"
 
 -- The lines of a head that begins at `at`, and where it ends; nil: it does not.
 local function head_lines(bytes, at)
@@ -102,7 +103,7 @@ end
 local function read_request(bytes, at)
   local lines, after = head_lines(bytes, at)
   if not lines or not lines[1] then return nil end
-  local method, target, minor = lines[1]:match("^(" .. TOKEN .. ") ([\33-\34\36-\126]+) HTTP/1%.([01])$")
+  local method, target, minor = lines[1]:match(REQUEST_LINE)
   local fields = method and read_fields(lines, 2)
   if not fields then return nil end
   local m = { method = method, target = target, minor = tonumber(minor), fields = fields }
@@ -129,8 +130,8 @@ function M.requests(bytes)
   return list
 end
 
---- One response at a place (none that opens a tunnel), to a request with that method: a table, and where the next one
--- begins; nil: there is none that is whole up to its body.
+--- One response at a place, to a request with that method (it opens no tunnel): a table, and
+-- where the next one begins; nil: there is none that is whole up to its body.
 function M.response(bytes, at, method)
   local lines, after = head_lines(bytes, at)
   if not lines or not lines[1] then return nil end

@@ -18,7 +18,8 @@ function M.parts(body, boundary)
     -- and the one that ends the head may begin the next delimiter
     local stop, last = text:find(delimiter, data_at - 1, true)
     if not stop then return parts, false end
-    parts[#parts + 1] = { head = text:sub(after, head_end - 1), data = text:sub(data_at + 1, stop - 1) }
+    parts[#parts + 1] = { head = text:sub(after, head_end - 1),
+      data = text:sub(data_at + 1, stop - 1) }
     at = last
   end
   return parts, false

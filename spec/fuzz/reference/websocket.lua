@@ -1,5 +1,7 @@
 -- Frames as RFC 6455 has them, read from a whole string.
 
+local check = require("spec.fuzz.input").check
+
 local M = {}
 
 local function unmask(payload, mask)
@@ -97,6 +99,42 @@ function M.read(bytes, how)
     elseif f.opcode == 8 then
       local code, wrong = read_close(f.payload)
       return messages, code or wrong, open
+    end
+    at = after
+  end
+end
+
+local function check_close(f)
+  if f.size == 0 then return end
+  check(f.size > 1 and M.is_code((">I2"):unpack(f.payload)), "code", f.payload)
+  check(utf8.len(f.payload:sub(3)), "reason", f.payload)
+end
+
+local function check_head(f, how)
+  check(f and not f.cut and not f.wrong, "half a frame")
+  check(f.masked == how.client, "the mask of a frame")
+  check(f.rsv == 0 or f.rsv == 4 and how.compress and (f.opcode == 1 or f.opcode == 2), "rsv",
+    f.rsv)
+  check(f.opcode <= 2 or f.opcode >= 8 and f.opcode <= 10, "opcode", f.opcode)
+  check(f.opcode < 3 or f.fin and f.size <= 125, "a control frame")
+end
+
+--- What a server, or with `how.client` a client, has sent: whole frames that may come from such
+-- a one, and nothing after a close.
+function M.check_sent(bytes, how)
+  local at, open, closed = 1, false, false
+  while at <= #bytes do
+    local f, after = M.frame(bytes, at)
+    check_head(f, how)
+    check(not closed, "a frame after the close")
+    if f.opcode < 3 then
+      check((f.opcode == 0) == open, "a message in another")
+      open = not f.fin
+    end
+    if f.opcode == 1 and f.fin and f.rsv == 0 then check(utf8.len(f.payload), "text", f.payload) end
+    if f.opcode == 8 then
+      closed = true
+      check_close(f)
     end
     at = after
   end

@@ -108,7 +108,7 @@ local function ask(client, options, method)
     check(type(err) == "string" and type(phase) == "string", "a failure", err, phase)
     return
   end
-  local response <close> = res
+  local _ <close> = res
   local body = options.stream and read_stream(res) or res.body
   -- a POST may have become a GET
   local sent = #res.history > 0 and method == "POST" and "GET" or method

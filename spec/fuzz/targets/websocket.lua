@@ -54,7 +54,9 @@ local function check_messages(got, wanted, code, compress)
     local other = wanted[i]
     check(other and message.kind == other.kind, "a message that nobody sent", message.kind,
       message.data)
-    if not other.squeezed then check(message.data == other.data, "data", message.data, other.data) end
+    if not other.squeezed then
+      check(message.data == other.data, "data", message.data, other.data)
+    end
     if message.kind == "text" then check_text(message.data) end
   end
   if code == 4000 then return end
@@ -78,34 +80,6 @@ local function any_squeezed(messages, open)
   return open and open.squeezed
 end
 
--- What it has sent.
-local function check_frames(bytes, how)
-  local at, open, closed = 1, nil, false
-  while at <= #bytes do
-    local f, after = reference.frame(bytes, at)
-    check(f and not f.cut and not f.wrong, "half a frame", bytes:sub(at))
-    check(not closed, "a frame after the close")
-    check(f.masked == how.client, "the mask of a frame")
-    check(f.rsv == 0 or f.rsv == 4 and how.compress and (f.opcode == 1 or f.opcode == 2), "rsv", f.rsv)
-    check(f.opcode <= 2 or f.opcode >= 8 and f.opcode <= 10, "opcode", f.opcode)
-    if f.opcode < 3 then
-      check((f.opcode == 0) == (open == true), "a message in another")
-      open = not f.fin
-      if f.opcode == 1 and f.fin and f.rsv == 0 then check_text(f.payload) end
-    else
-      check(f.fin and f.size <= 125, "a control frame")
-    end
-    if f.opcode == 8 then
-      closed = true
-      if f.size > 0 then
-        check(f.size > 1 and reference.is_code((">I2"):unpack(f.payload)), "code", f.payload)
-        check(utf8.len(f.payload:sub(3)), "reason", f.payload)
-      end
-    end
-    at = after
-  end
-end
-
 return function(text)
   local has, cuts, bytes = input.split(text, 2)
   local how = { client = has(0), compress = has(1), max = has(4) and 60 or 1 << 20 }
@@ -127,7 +101,7 @@ return function(text)
   ws:_cut()
   local wanted, wanted_code, open, cut_head = reference.read(bytes, how)
   local squeezed = any_squeezed(wanted, open)
-  check_frames(sent or partial, how)
+  reference.check_sent(sent or partial, how)
   check_messages(messages, wanted, code, squeezed)
   check_code(code, wanted_code, open, cut_head, squeezed)
 end

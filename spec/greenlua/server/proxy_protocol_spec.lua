@@ -155,7 +155,7 @@ describe("greenlua.server.proxy_protocol", function()
   it("tells what is wrong on a connection", function()
     local cases = { ["no header"] = "GET / HTTP/1.1\r\n", ["closed"] = "PROXY TCP4 1.2",
       ["header too long"] = "PROXY TCP4 " .. ("x"):rep(100),
-        ["malformed header"] = "PROXY TCP4 \r\n123" .. "\r\n" }
+        ["malformed header"] = "PROXY TCP4 \r\n" }
     for expected, text in pairs(cases) do
       local a, b <close> = socket.pair()
       a:send(text)

@@ -223,6 +223,18 @@ describe("websocket.connect", function()
     listener:close()
   end)
 
+  it("takes no body whose length is none", function()
+    for _, length in ipairs { "-5", "2.5", "0x5", "5, 5", "99999999999999999999" } do
+      local url, g, listener =
+        scripted("HTTP/1.1 403 No\nContent-Length: " .. length .. "\n\n", "hello")
+      local _, err, response = websocket.connect(url)
+      assert.equal("the server answers 403 No", err)
+      assert.equal("", response.body)
+      g:get()
+      listener:close()
+    end
+  end)
+
   it("waits only so long", function()
     local listener, port = sockets.listen()
     local url = "ws://127.0.0.1:" .. port

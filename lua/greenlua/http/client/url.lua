@@ -30,7 +30,8 @@ end
 
 local function check_address(host)
   local address = host:sub(2, -2):gsub("%%25", "%%")
-  if dns.parse((address:gsub("%%.*", ""))) ~= "inet6" then
+  local number, zone = address:match "^([^%%]*)(.*)$"
+  if dns.parse(number) ~= "inet6" or not (zone == "" or zone:find "^%%[%w%-._~]+$") then
     return nil, ("%s is no IPv6 address"):format(quote(address))
   end
   return address

@@ -40,7 +40,9 @@ describe("greenlua.http.client.url", function()
       ["http://a:123456789012345678901/"] = "no port",
       ["http://a:x/"] = "no host with a port", ["http://::1/"] = "no host with a port",
       ["http://[::1/"] = "no host with a port", ["http://[1.2.3.4]/"] = "no IPv6 address",
-      ["http://[::g]/"] = "no IPv6 address", ["http://b\u{fc}cher.de/"] = "written in ASCII",
+      ["http://[::g]/"] = "no IPv6 address", ["http://[fe80::1%]/"] = "no IPv6 address",
+      ["http://[fe80::1%25a b]/"] = "no IPv6 address",
+      ["http://b\u{fc}cher.de/"] = "written in ASCII",
       ["http://a b/"] = "no host", ["http://a%0d/"] = "no host", ["http://a\r\nX: y/"] = "control",
       ["http://a/\0"] = "control", ["http+unix:///x"] = "no path of a socket",
     } do
