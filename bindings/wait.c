@@ -108,6 +108,8 @@ static int get(lua_State *L) {
 /* A list of greenlets that is awaited: the Lua side may change its own. */
 typedef struct joinset {
   lua_Unsigned n;
+  uint32_t last;     /* the end of the one before the next to join */
+  bool unsorted;     /* not all so far have ended in their order */
   gr_greenlet *of[]; /* kept alive by the copy of the list at index 4 */
 } joinset;
 
@@ -120,7 +122,8 @@ static bool copy_list(lua_State *L) {
   luaL_argcheck(L, n <= INT_MAX / 16, LIST, "too many greenlets");
   lua_createtable(L, (int)n, 0);
   joinset *set = lua_newuserdatauv(L, sizeof *set + n * sizeof *set->of, 0);
-  for (set->n = 0; set->n < n; set->n++) {
+  *set = (joinset){0};
+  for (; set->n < n; set->n++) {
     lua_rawgeti(L, LIST, (lua_Integer)set->n + 1);
     if (lua_getmetatable(L, -1)) {
       const void *mt = lua_topointer(L, -1);
@@ -148,16 +151,9 @@ static int by_end(const void *a, const void *b) {
 /* Push those that have ended, in the order of their ends. */
 static int push_ended(lua_State *L) {
   joinset *set = lua_touserdata(L, SET);
-  uint32_t last = 0, count = 0;
-  bool sorted = true;
-  for (lua_Unsigned i = 0; i < set->n; i++) {
-    gr_greenlet *g = set->of[i];
-    if (g->w.state != GR_DEAD) continue;
-    if (g->ended < last) sorted = false;
-    last = g->ended;
-    count++;
-  }
-  if (sorted && count == set->n) return lua_settop(L, COPY), 1;
+  uint32_t count = 0;
+  for (lua_Unsigned i = 0; i < set->n; i++)
+    count += set->of[i]->w.state == GR_DEAD;
   place *places = lua_newuserdatauv(L, count * sizeof *places + 1, 0);
   count = 0;
   for (lua_Unsigned i = 0; i < set->n; i++)
@@ -180,11 +176,15 @@ static int join_from(lua_State *L, gr_state *S, lua_Unsigned i) {
   joinset *set = lua_touserdata(L, SET);
   for (; i < set->n; i++) {
     gr_greenlet *g = set->of[i];
-    if (g->w.state == GR_DEAD) continue;
-    double at = lua_tonumber(L, DEADLINE);
-    return await(L, S, g, at, &join_wait, (lua_KContext)i, join_list_k);
+    if (g->w.state != GR_DEAD) {
+      double at = lua_tonumber(L, DEADLINE);
+      return await(L, S, g, at, &join_wait, (lua_KContext)i, join_list_k);
+    }
+    if (g->ended < set->last) set->unsorted = true;
+    set->last = g->ended;
   }
-  return push_ended(L);
+  if (set->unsorted) return push_ended(L);
+  return lua_settop(L, COPY), 1;
 }
 
 static int join_list_k(lua_State *L, int status, lua_KContext ctx) {

@@ -31,56 +31,30 @@ gr_greenlet *gr_greenlet_new(lua_State *L, gr_state *S, int nargs) {
   return g;
 }
 
-/* (state): one more coroutine to begin with. */
-static int add_spare(lua_State *L) {
-  gr_state *S = lua_touserdata(L, 1);
-  gr_push_table(L, S, GR_T_SPARE);
-  lua_newthread(L);
-  lua_rawseti(L, -2, (int)S->nspare + 1);
-  S->nspare++;
-  return 0;
-}
-
 /* Give it a coroutine with its function and arguments.  false: no memory; the
  * error is on S->talk. */
 static bool begin(gr_state *S, gr_greenlet *g) {
   lua_State *T = S->L;
   int nargs = (int)g->ended;
-  if (!S->nspare) {
-    lua_pushcfunction(S->talk, add_spare);
-    lua_pushlightuserdata(S->talk, S);
-    if (lua_pcall(S->talk, 1, 0, 0)) return false;
-  }
-  lua_rawgeti(T, GR_T_LIVE, g->slot);
-  lua_rawgeti(T, GR_T_SPARE, (int)S->nspare);
-  lua_State *co = lua_tothread(T, -1);
+  lua_State *co = gr_find_coroutine(S);
+  if (!co) return false;
   if (nargs >= LUA_MINSTACK && !lua_checkstack(co, nargs + 1)) {
-    lua_pop(T, 2);
     lua_pushliteral(S->talk, "not enough memory");
     return false;
   }
-  S->nspare--;
+  S->warm_of = g;
   g->L = co;
   g->ended = 0;
+  lua_rawgeti(T, GR_T_LIVE, g->slot);
   for (int i = 1; i <= nargs + 1; i++) {
-    lua_getiuservalue(T, -2, i);
+    lua_getiuservalue(T, -1, i);
     lua_xmove(T, co, 1);
     if (i == 1) continue;
     lua_pushnil(T);
-    lua_setiuservalue(T, -3, i);
+    lua_setiuservalue(T, -2, i);
   }
-  lua_setiuservalue(T, -2, 1);
   lua_pop(T, 1);
   return true;
-}
-
-/* Keep the coroutine of one that has returned for the next to begin. */
-static void keep_spare(gr_state *S, lua_State *co) {
-  if (S->nspare == GR_MAX_SPARE) return;
-  if (lua_gethookmask(co)) lua_sethook(co, NULL, 0, 0);
-  lua_pushthread(co);
-  lua_xmove(co, S->L, 1);
-  lua_rawseti(S->L, GR_T_SPARE, (int)++S->nspare);
 }
 
 /* --- the table of the living -------------------------------------------- */
@@ -222,7 +196,7 @@ static void keep_outcome(gr_state *S, gr_greenlet *g, lua_State *from,
     lua_pushnil(T);
   lua_setiuservalue(T, -2, 1);
   g->L = NULL;
-  if (status == LUA_OK) keep_spare(S, from);
+  if (status == LUA_OK) gr_keep_coroutine(S, g, from);
 }
 
 /* (its greenlet on top of S->L) Interrupts that it has not lived to see. */
@@ -261,6 +235,7 @@ static void finish(gr_state *S, gr_greenlet *g, lua_State *from, int status) {
     observed = exits || awaited(g) || (g->held && gr_held_observes(S, g));
   }
   keep_outcome(S, g, from, status);
+  if (S->warm_of == g) gr_settle_coroutine(S, g->L);
   w->state = GR_DEAD;
   g->ended = ++S->ended;
   forget_interrupts(S, g);
@@ -378,9 +353,13 @@ static const char tampered[] =
 static void prefetch_next(const gr_hub *hub) {
   const gr_node *n = gr_list_first(&hub->ready);
   if (n == &hub->ready) return;
-  uintptr_t L = (uintptr_t)gr_container(n, gr_greenlet, w.node)->L;
-  for (uintptr_t line = 0; line < 4; line++)
-    __builtin_prefetch((void *)(L + line * 64));
+  const char *L = (char *)gr_container(n, gr_greenlet, w.node)->L;
+  if (!L) { /* it begins on a coroutine that is warm; who comes then? */
+    for (int line = -1; line < 2; line++)
+      __builtin_prefetch((char *)n->next + line * 64, 1);
+    return;
+  }
+  for (int line = 0; line < 4; line++) __builtin_prefetch(L + line * 64);
 }
 
 void gr_greenlet_resume(gr_hub *hub, gr_waiter *w) {

@@ -8,6 +8,21 @@ enum { GR_MAX_SPARE = 64 }; /* coroutines kept for greenlets to come */
 
 void gr_greenlet_init(gr_greenlet *g);
 
+/* Coroutines for greenlets to begin on (spare.c).  One of them is warm: the
+ * next greenlet begins on it, and if that ends without a park, which most do,
+ * so does the one after it.  Only who parks has it as its user value. */
+
+/* A coroutine that nobody stands on, which is the warm one; the caller sets
+ * S->warm_of.  NULL: no memory; the error is on S->talk. */
+lua_State *gr_find_coroutine(gr_state *S);
+
+/* Keep that of `g`, which has returned, for the next to begin. */
+void gr_keep_coroutine(gr_state *S, const gr_greenlet *g, lua_State *co);
+
+/* The warm one belongs to who stands on it, or to nobody if that one does not
+ * need it any more. */
+void gr_settle_coroutine(gr_state *S, bool needed);
+
 /* Give the greenlet in a slot what the running one has for its children; may
  * raise for want of memory.  And at its end: forget what was its own.  Both
  * only if S->scoped. */

@@ -154,6 +154,7 @@ gr_state *gr_state_new(lua_State *L, const gr_hub_options *o) {
     new_table(L, S, t == GR_T_SPARE ? GR_MAX_SPARE : 0,
               t == GR_T_EXTRA || t == GR_T_RAISED || t == GR_T_ACCOUNT ? "k"
                                                                        : NULL);
+  lua_pushnil(T);
   if (!lua_checkstack(T, LUA_MINSTACK)) luaL_error(L, "not enough memory");
   make_class(L, S);
   make_main(L, S);
@@ -188,6 +189,7 @@ static void close_greenlet(gr_state *S, gr_greenlet *g) {
 
 /* In slots' order, which is close to that of their starts; main is number 0. */
 static void close_all(lua_State *L, gr_state *S) {
+  gr_settle_coroutine(S, true);
   for (uint32_t i = 0; i <= S->nslots; i++) {
     if (lua_rawgeti(S->L, GR_T_LIVE, i) == LUA_TUSERDATA) {
       lua_xmove(S->L, L, 1); /* it stays alive, and off S->L */

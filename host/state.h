@@ -1,10 +1,10 @@
 /* A hub in a Lua state, and the greenlets that it runs.
  *
  * A greenlet is a full userdata that begins with a waiter; its coroutine is
- * its user value until it ends, its outcome from then on.  The state keeps a
- * greenlet alive from its start to its end (the table of the living), and no
- * longer.  Everything that few greenlets have (a name, links, fields) is in a
- * table of its own, made on first use (gr_push_extra).
+ * its user value until it ends (S->warm is not yet), its outcome from then on.
+ * The state keeps a greenlet alive from its start to its end (the table of the
+ * living), and no longer.  Everything that few greenlets have (a name, links,
+ * fields) is in a table of its own, made on first use (gr_push_extra).
  *
  * How a C function blocks, whether it stands in a greenlet, in a user's own
  * coroutine, under table.sort or in the main program:
@@ -35,12 +35,12 @@
 
 typedef struct gr_greenlet {
   gr_waiter w;         /* first: the hub's view of it */
-  lua_State *L;        /* its coroutine, from its start to its end */
-  gr_list joiners;     /* waiters for its end */
+  uint32_t ended;      /* the order of its end; before it starts: arguments */
   uint32_t slot : 30;  /* in the table of the living; a number to name it */
   uint32_t held : 1;   /* the host has a handle of it */
   uint32_t doomed : 1; /* to be closed as soon as C has let go */
-  uint32_t ended;      /* the order of its end; before it starts: arguments */
+  lua_State *L;        /* its coroutine, from its start to its end */
+  gr_list joiners;     /* waiters for its end */
   struct gr_account *account; /* limit.h; kept by GR_T_ACCOUNT; or NULL */
 } gr_greenlet;
 
@@ -68,7 +68,8 @@ enum {
   GR_T_LOCALS,   /* slot -> what is its alone */
   GR_T_HELD,     /* handle of the host -> greenlet, and its address -> handle */
   GR_T_ACCOUNT,  /* greenlet -> the account of time that it draws on (weak) */
-  GR_T_END = GR_T_ACCOUNT
+  GR_T_END = GR_T_ACCOUNT,
+  GR_T_WARM /* no table: S->warm */
 };
 
 /* Places in GR_T_POLICY. */
@@ -88,8 +89,10 @@ typedef struct gr_state {
   gr_greenlet *main;
   uint32_t *slots; /* free ones */
   uint32_t nfree, nslots, room;
-  uint32_t nspare; /* coroutines in GR_T_SPARE */
-  uint32_t living; /* greenlets, main not counted */
+  uint32_t nspare;      /* coroutines in GR_T_SPARE */
+  lua_State *warm;      /* one more, or NULL: see greenlet.h */
+  gr_greenlet *warm_of; /* who stands on it, or NULL */
+  uint32_t living;      /* greenlets, main not counted */
   uint32_t ended;
   bool releasing;           /* C that waits in place is told of the end */
   bool no_finalizers;       /* classes of scripts may not have any */
