@@ -10,7 +10,9 @@
 local core = require "greenlua.core"
 local waiting = require "greenlua.core.wait"
 local native = require "greenlua.core.timeout"
-local check_seconds = require("greenlua.object").check_seconds
+local object = require "greenlua.object"
+
+local check_seconds = object.check_seconds
 
 local M = {}
 
@@ -58,6 +60,7 @@ local metatables = setmetatable({}, { __mode = "k" })
 local function construct(class, ...)
   local run = class._run
   if class == Greenlet or not run then
+    object.check_callable(metatables[class].__name, 1, (...))
     return core.new(metatables[class], false, ...)
   end
   local self = core.new(metatables[class], true, run, ...)
@@ -75,6 +78,14 @@ local function label(g)
   return ("%s: %s"):format(name, state)
 end
 
+local function check_delay(seconds)
+  if type(seconds) == "number" and seconds >= 0 then return end
+  if type(seconds) ~= "number" then
+    object.misuse("bad argument #1 to 'spawn_later' (number expected, got %s)", type(seconds))
+  end
+  object.misuse "bad argument #1 to 'spawn_later' (a delay is a number of seconds, not negative)"
+end
+
 -- Make `class` a class of greenlets; `base` is what it inherits from.
 local function define(class, name, base)
   local mt = core.metatable(class, name)
@@ -87,6 +98,7 @@ local function define(class, name, base)
   end
 
   function class.spawn_later(seconds, ...)
+    check_delay(seconds)
     return class(...):start_later(seconds)
   end
 
@@ -142,6 +154,8 @@ Greenlet.spawn = core.spawn
 -- @param ... its arguments
 -- @treturn Greenlet
 function Greenlet.spawn_later(seconds, f, ...)
+  check_delay(seconds)
+  object.check_callable("spawn_later", 2, f)
   return Greenlet(f, ...):start_later(seconds)
 end
 
@@ -214,16 +228,8 @@ end
 
 -- Links ----------------------------------------------------------------------
 
-local function callable(value)
-  local mt = type(value) ~= "function" and getmetatable(value)
-  return type(value) == "function" or (type(mt) == "table" and mt.__call)
-end
-
 local function add_link(g, kind, callback, observer)
-  if not callable(callback) then
-    error(("bad argument #1 to '%s' (function or callable expected, got %s)")
-      :format(kind, type(callback)), 3)
-  end
+  object.check_callable(kind, 1, callback)
   local extra = core.extra(g, true)
   local links = extra.links
   if not links then
@@ -424,6 +430,9 @@ end)
 -- @tparam Greenlet g
 -- @param[opt] err a GreenletExit by default
 function M.kill(g, err)
+  if not core.is_greenlet(g) then
+    object.misuse("bad argument #1 to 'kill' (Greenlet expected, got %s)", type(g))
+  end
   if err == nil then err = GreenletExit() end
   core.kill(g, err)
 end
