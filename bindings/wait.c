@@ -219,12 +219,12 @@ static int drain_k(lua_State *L, int status, lua_KContext ctx) {
   return 1;
 }
 
-/* drain([timeout]): main waits until nothing is left that could run. */
+/* drain([timeout]): main waits until nothing is left that could run; nil for
+ * others, who cannot. */
 static int drain(lua_State *L) {
   gr_state *S = gr_state_of(L);
   double at = gr_check_deadline(L, S, 1);
-  if (current(S) != S->main)
-    return luaL_error(L, "only main can wait for everything to end");
+  if (current(S) != S->main) return lua_pushnil(L), 1;
   if (!S->living || at == 0) {
     lua_pushboolean(L, !S->living);
     return 1;

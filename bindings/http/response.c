@@ -346,12 +346,16 @@ static int reason(lua_State *L) {
   return 1;
 }
 
+/* The first second of the year 0, and the last of 9999. */
+static const lua_Integer FIRST = -62167219200, LAST = 253402300799;
+
 /* date([seconds since 1970]) -> as a Date field has it */
 static int date(lua_State *L) {
   char text[GRH_DATE + 1];
-  time_t at =
-      lua_isnoneornil(L, 1) ? time(NULL) : (time_t)luaL_checkinteger(L, 1);
-  grh_format_date(at, text);
+  lua_Integer at = luaL_optinteger(L, 1, (lua_Integer)time(NULL));
+  luaL_argcheck(L, at >= FIRST && at <= LAST, 1,
+                "a time in the years 0 to 9999 expected");
+  grh_format_date((time_t)at, text);
   lua_pushlstring(L, text, GRH_DATE);
   return 1;
 }

@@ -157,7 +157,7 @@ local function check_ask(actor, message, timeout)
   if actor == core.current() then
     error(("%s cannot ask itself: it would wait for ever"):format(actor.name), 3)
   end
-  check_seconds("ask", 2, timeout, 4)
+  check_seconds("ask", 2, timeout)
 end
 
 local function no_longer(ask) ask.awaited = false end

@@ -97,6 +97,7 @@ end
 -- @tparam[opt] number|Timeout timeout
 -- @return what the predicate gave last
 function Condition:wait_for(predicate, timeout)
+  object.check_callable("wait_for", 1, predicate)
   if timeout ~= nil then check_timeout("wait_for", timeout) end
   local till = type(timeout) == "number" and core.now() + timeout
   local result = predicate()

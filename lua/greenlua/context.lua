@@ -14,6 +14,7 @@
 -- @module greenlua.context
 
 local core = require "greenlua.core"
+local object = require "greenlua.object"
 local scope = require "greenlua.core.scope"
 
 local M = {}
@@ -40,6 +41,9 @@ end
 -- @param key
 -- @param value nil takes it away
 function M.set(key, value)
+  if key == nil or key ~= key then
+    object.misuse("bad argument #1 to 'set' (a key expected, got %s)", tostring(key))
+  end
   local new = changed(empty)
   new[key] = value
   scope.set_context(next(new) ~= nil and new or nil)
@@ -59,8 +63,7 @@ end
 
 local function check_values(name, values)
   if type(values) == "table" then return end
-  error(("bad argument #1 to '%s' (table of values expected, got %s)")
-    :format(name, type(values)), 3)
+  object.misuse("bad argument #1 to '%s' (table of values expected, got %s)", name, type(values))
 end
 
 --- Set values until the end of a scope.
@@ -79,6 +82,7 @@ end
 -- @return what f returns
 function M.run(values, f, ...)
   check_values("run", values)
+  object.check_callable("run", 2, f)
   local _ <close> = enter(changed(values))
   return f(...)
 end
@@ -91,6 +95,7 @@ end
 function M.snapshot()
   local context = scope.context()
   return function(f, ...)
+    object.check_callable("snapshot", 1, f)
     local _ <close> = enter(context)
     return f(...)
   end

@@ -60,6 +60,7 @@ local metatables = setmetatable({}, { __mode = "k" })
 local function construct(class, ...)
   local run = class._run
   if class == Greenlet or not run then
+    object.check_callable(metatables[class].__name, 1, (...))
     return core.new(metatables[class], false, ...)
   end
   local self = core.new(metatables[class], true, run, ...)
@@ -75,6 +76,14 @@ local function label(g)
   local named = extra and extra.fields and extra.fields.name
   local name = named and ("%s %q"):format(getmetatable(g).__name, g.name) or g.name
   return ("%s: %s"):format(name, state)
+end
+
+local function check_delay(seconds)
+  if type(seconds) == "number" and seconds >= 0 then return end
+  if type(seconds) ~= "number" then
+    object.misuse("bad argument #1 to 'spawn_later' (number expected, got %s)", type(seconds))
+  end
+  object.misuse "bad argument #1 to 'spawn_later' (a delay is a number of seconds, not negative)"
 end
 
 local function class_of(value)
@@ -93,6 +102,7 @@ local function define(class, name, base)
   end
 
   function class.spawn_later(seconds, ...)
+    check_delay(seconds)
     return class(...):start_later(seconds)
   end
 
@@ -134,6 +144,8 @@ Greenlet.spawn = core.spawn
 -- @param ... its arguments
 -- @treturn Greenlet
 function Greenlet.spawn_later(seconds, f, ...)
+  check_delay(seconds)
+  object.check_callable("spawn_later", 2, f)
   return Greenlet(f, ...):start_later(seconds)
 end
 
@@ -206,16 +218,8 @@ end
 
 -- Links ----------------------------------------------------------------------
 
-local function callable(value)
-  local mt = type(value) ~= "function" and getmetatable(value)
-  return type(value) == "function" or (type(mt) == "table" and mt.__call)
-end
-
 local function add_link(g, kind, callback, observer)
-  if not callable(callback) then
-    error(("bad argument #1 to '%s' (function or callable expected, got %s)")
-      :format(kind, type(callback)), 3)
-  end
+  object.check_callable(kind, 1, callback)
   local extra = core.extra(g, true)
   local links = extra.links
   if not links then
@@ -416,6 +420,9 @@ end)
 -- @tparam Greenlet g
 -- @param[opt] err a GreenletExit by default
 function M.kill(g, err)
+  if not core.is_greenlet(g) then
+    object.misuse("bad argument #1 to 'kill' (Greenlet expected, got %s)", type(g))
+  end
   if err == nil then err = GreenletExit() end
   core.kill(g, err)
 end

@@ -34,6 +34,7 @@ local function held(lock, kind, release)
 end
 
 local function hold(self, timeout)
+  if timeout ~= nil then check_timeout("hold", timeout) end
   if not self:acquire(timeout) then return nil end
   return held(self, "_hold", self.release)
 end
@@ -57,8 +58,8 @@ M.Semaphore = Semaphore
 function Semaphore:_init(value)
   if value == nil then value = 1 end
   if math.type(value) ~= "integer" or value < 0 then
-    error(("bad argument #1 to '%s' (permits, 0 or more, expected; got %s)")
-      :format(getmetatable(self).__name, tostring(value)), 3)
+    object.misuse("bad argument #1 to '%s' (permits, 0 or more, expected; got %s)",
+      getmetatable(self).__name, tostring(value))
   end
   self.counter = value
 end
@@ -156,7 +157,7 @@ end
 -- @treturn integer how many are left
 function BoundedSemaphore:release()
   if self.counter >= self._limit then
-    error(("%s: released too many times"):format(tostring(self)), 2)
+    object.misuse("%s: released too many times", tostring(self))
   end
   return Semaphore.release(self)
 end
@@ -191,8 +192,8 @@ function RLock:acquire(timeout)
     self._depth = self._depth + 1
     return true
   elseif not me then
-    error(("%s: only a greenlet can acquire it, and the hub is running this function")
-      :format(tostring(self)), 2)
+    object.misuse("%s: only a greenlet can acquire it, and the hub is running this function",
+      tostring(self))
   end
   local taken = (self._waiters or line(self)):wait(timeout)
   if taken then self._owner, self._depth = me, 1 end
@@ -211,8 +212,7 @@ end
 
 local function check_owner(self, what)
   if self._depth == 0 or self._owner ~= current() then
-    error(("%s: cannot %s it: the running greenlet does not hold it")
-      :format(tostring(self), what), 3)
+    object.misuse("%s: cannot %s it: the running greenlet does not hold it", tostring(self), what)
   end
 end
 
@@ -261,7 +261,7 @@ end
 
 function Semaphore:_save()
   if self.counter > 0 then
-    error(("%s: cannot wait with it: it is not held"):format(tostring(self)), 3)
+    object.misuse("%s: cannot wait with it: it is not held", tostring(self))
   end
   self:release()
 end
@@ -357,6 +357,7 @@ end
 -- @tparam[opt] number|Timeout timeout
 -- @treturn table to be closed, which releases; nil if the time ran out first
 function ReadWriteLock:reading(timeout)
+  if timeout ~= nil then check_timeout("reading", timeout) end
   if not self:acquire_read(timeout) then return nil end
   return held(self, "_reading", self.release_read)
 end
@@ -365,6 +366,7 @@ end
 -- @tparam[opt] number|Timeout timeout
 -- @treturn table to be closed, which releases; nil if the time ran out first
 function ReadWriteLock:writing(timeout)
+  if timeout ~= nil then check_timeout("writing", timeout) end
   if not self:acquire_write(timeout) then return nil end
   return held(self, "_held_writing", self.release_write)
 end

@@ -9,6 +9,24 @@ local is_timeout = require("greenlua.core.timeout").is
 
 local M = {}
 
+-- Is a level, as `error` counts for the caller, ours, or a C function between?
+local function is_inside(level)
+  local info = debug.getinfo(level + 1, "S")
+  return info and (info.what == "C" or info.source:find "^@greenlua/")
+end
+
+--- Raise an error that blames the program: the last line of it that led here,
+-- through whatever of ours.
+-- @tparam string format
+-- @param ... its values
+function M.misuse(format, ...)
+  local level = 2
+  while is_inside(level) do level = level + 1 end
+  error(format:format(...), level)
+end
+
+local misuse = M.misuse
+
 local function construct(class, ...)
   local self = setmetatable({}, class)
   self:_init(...)
@@ -19,8 +37,7 @@ end
 -- @param name
 function M.check_class_name(name)
   if type(name) ~= "string" then
-    error(("bad argument #1 to 'extend' (name of the class expected, got %s)")
-      :format(type(name)), 3)
+    misuse("bad argument #1 to 'extend' (name of the class expected, got %s)", type(name))
   end
 end
 
@@ -122,12 +139,15 @@ end
 -- @tparam string method for the message
 -- @tparam integer arg which argument it is
 -- @param timeout
--- @tparam[opt=3] integer level whom the error blames, as `error` counts
-function M.check_seconds(method, arg, timeout, level)
+function M.check_seconds(method, arg, timeout)
   if timeout == nil or is_timeout(timeout) then return end
   if type(timeout) == "number" and timeout >= 0 then return end
-  error(("bad argument #%d to '%s' (a timeout is a number of seconds, not negative; got %s)")
-    :format(arg, method, tostring(timeout)), level or 3)
+  if type(timeout) ~= "number" then
+    misuse("bad argument #%d to '%s' (number of seconds, nil or Timeout expected, got %s)", arg,
+      method, type(timeout))
+  end
+  misuse("bad argument #%d to '%s' (a timeout is a number of seconds, not negative; got %s)",
+    arg, method, tostring(timeout))
 end
 
 --- Check a method's first argument, which is a timeout and not nil.
@@ -136,25 +156,36 @@ end
 -- @param timeout
 function M.check_timeout(method, timeout)
   if is_timeout(timeout) then return waitlist.check(timeout) end
-  M.check_seconds(method, 1, timeout, 4)
+  M.check_seconds(method, 1, timeout)
 end
 
 --- Check an argument that is a string, or a number in its place, as C does.
 -- @tparam string method for the message
 -- @tparam integer arg which argument it is
 -- @param value
--- @tparam[opt=3] integer level whom the error blames, as `error` counts
 -- @treturn string
-function M.check_string(method, arg, value, level)
+function M.check_string(method, arg, value)
   if type(value) == "string" then return value end
   if type(value) == "number" then return tostring(value) end
-  error(("bad argument #%d to '%s' (string expected, got %s)"):format(arg, method, type(value)),
-    level or 3)
+  misuse("bad argument #%d to '%s' (string expected, got %s)", arg, method, type(value))
 end
 
-local function callable(value)
+--- Can it be called?
+-- @param value
+-- @treturn boolean
+function M.callable(value)
   local mt = type(value) ~= "function" and getmetatable(value)
-  return type(value) == "function" or (type(mt) == "table" and mt.__call)
+  return type(value) == "function" or (type(mt) == "table" and mt.__call ~= nil)
+end
+
+--- Check an argument that is to be called.
+-- @tparam string method for the message
+-- @tparam integer arg which argument it is
+-- @param value
+function M.check_callable(method, arg, value)
+  if M.callable(value) then return end
+  misuse("bad argument #%d to '%s' (function or callable expected, got %s)", arg, method,
+    type(value))
 end
 
 --- Have `callback(object)` called when the object becomes ready: by the hub, so
@@ -162,10 +193,7 @@ end
 -- @tparam table object with a method `ready`
 -- @tparam function callback
 function M.rawlink(object, callback)
-  if not callable(callback) then
-    error(("bad argument #1 to 'rawlink' (function or callable expected, got %s)")
-      :format(type(callback)), 3)
-  end
+  M.check_callable("rawlink", 1, callback)
   object._links = object._links or {}
   table.insert(object._links, { callback = callback })
   if object:ready() then core.spawn(M.notify, object) end

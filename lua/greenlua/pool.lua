@@ -43,8 +43,7 @@ function Pool:_init(size, greenlets)
   self._free = size or math.huge
   self._slots = waitlist.new("a slot of a pool", function() self:_give_back() end)
   self._rooms = waitlist.new "room in a pool"
-  if greenlets == nil then return end
-  for _, g in ipairs(greenlets) do self:add(g) end
+  self:_add_all(2, greenlets)
 end
 
 function Pool:__len() return self:_taken() end

@@ -7,10 +7,11 @@
 -- @module greenlua.select
 
 local native = require "greenlua.core.select"
-local check_seconds = require("greenlua.object").check_seconds
+local base = require "greenlua.object"
 local waiting = require "greenlua.select.wait"
 
 local POLLIN, POLLOUT, POLLNVAL = native.POLLIN, native.POLLOUT, native.POLLNVAL
+local check_seconds, misuse = base.check_seconds, base.misuse
 local READY, fd_of, wait = waiting.READY, waiting.fd_of, waiting.wait
 
 --- @table constants
@@ -27,8 +28,8 @@ local M = {
 local function check_fd(name, arg, object)
   local ok, fd = pcall(fd_of, object)
   if ok and fd then return fd end
-  error(("bad argument #%d to '%s' (descriptor or object with getfd expected, got %s)")
-    :format(arg, name, type(object)), 4)
+  misuse("bad argument #%d to '%s' (descriptor or object with getfd expected, got %s)", arg, name,
+    type(object))
 end
 
 -- select ---------------------------------------------------------------------
@@ -37,8 +38,7 @@ end
 local function add(watch, list, arg, event)
   if list == nil then return end
   if type(list) ~= "table" then
-    error(("bad argument #%d to 'select' (list or nil expected, got %s)")
-      :format(arg, type(list)), 4)
+    misuse("bad argument #%d to 'select' (list or nil expected, got %s)", arg, type(list))
   end
   for _, object in ipairs(list) do
     local fd = check_fd("select", arg, object)
@@ -56,7 +56,7 @@ local function answer(watch, events, waited)
     local event = watch.wanted[i]
     local closed = events[i] & POLLNVAL ~= 0
     if closed and not waited then
-      error(("bad argument to 'select' (descriptor %d is not open)"):format(watch.fds[i]), 3)
+      misuse("bad argument to 'select' (descriptor %d is not open)", watch.fds[i])
     end
     if closed or events[i] & READY[event] ~= 0 then
       local list = lists[event]
@@ -70,13 +70,13 @@ end
 -- The timeout is third, or fourth after the list of gevent's.
 local function check_third(third, ...)
   if type(third) ~= "table" or select("#", ...) == 0 then
-    check_seconds("select", 3, third, 4)
+    check_seconds("select", 3, third)
     return third
   end
   if next(third) ~= nil then
-    error("bad argument #3 to 'select' (exceptional conditions cannot be waited for)", 3)
+    misuse "bad argument #3 to 'select' (exceptional conditions cannot be waited for)"
   end
-  check_seconds("select", 4, (...), 4)
+  check_seconds("select", 4, (...))
   return (...)
 end
 

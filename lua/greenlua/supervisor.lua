@@ -14,6 +14,7 @@
 local core = require "greenlua.core"
 local waitlist = require "greenlua.core.waitlist"
 local greenlet = require "greenlua.greenlet"
+local object = require "greenlua.object"
 
 local M = {}
 
@@ -65,57 +66,55 @@ M.Supervisor = Supervisor
 local strategies = { one_for_one = true, all_for_one = true, rest_for_one = true }
 local restarts = { permanent = true, transient = true, temporary = true }
 
-local function misuse(format, ...)
-  error("bad argument #1 to 'Supervisor' (" .. format:format(...) .. ")", 0)
+local function misuse(whose, format, ...)
+  object.misuse("bad argument #1 to '%s' (%s)", whose, format:format(...))
 end
 
-local function one_of(choices, what, value)
+local function one_of(choices, whose, what, value)
   if choices[value] then return value end
-  misuse("no such %s: %s", what, tostring(value))
+  misuse(whose, "no such %s: %s", what, tostring(value))
 end
 
-local function number(what, value, default)
+local function number(whose, what, value, default)
   if value == nil then return default end
   if type(value) == "number" and value >= 0 then return value end
-  misuse("%s must be a number, not negative; got %s", what, tostring(value))
+  misuse(whose, "%s must be a number, not negative; got %s", what, tostring(value))
 end
 
-local function check_child(self, spec)
-  if type(spec) ~= "table" then misuse("a child is a table, got %s", type(spec)) end
-  if spec.id == nil then misuse("a child needs an id") end
+local function check_child(self, whose, spec)
+  if type(spec) ~= "table" then misuse(whose, "a child is a table, got %s", type(spec)) end
+  if spec.id == nil then misuse(whose, "a child needs an id") end
   if type(spec.start) ~= "function" then
-    misuse("child %s needs a function 'start'", tostring(spec.id))
+    misuse(whose, "child %s needs a function 'start'", tostring(spec.id))
   end
-  if self.by_id[spec.id] then misuse("two children are called %s", tostring(spec.id)) end
+  if self.by_id[spec.id] then
+    misuse(whose, "two children are called %s", tostring(spec.id))
+  end
   return {
     id = spec.id, start = spec.start,
-    restart = one_of(restarts, "kind of restart", spec.restart or "permanent"),
-    shutdown = number("shutdown", spec.shutdown, 5),
+    restart = one_of(restarts, whose, "kind of restart", spec.restart or "permanent"),
+    shutdown = number(whose, "shutdown", spec.shutdown, 5),
   }
 end
 
-local function enlist(self, spec)
-  local child = check_child(self, spec)
+local function enlist(self, whose, spec)
+  local child = check_child(self, whose, spec)
   self.by_id[child.id] = child
   table.insert(self.order, child)
   return child
-end
-
-local function configure(self, options)
-  if type(options) ~= "table" then misuse("table expected, got %s", type(options)) end
-  self.strategy = one_of(strategies, "strategy", options.strategy or "one_for_one")
-  self.intensity = number("intensity", options.intensity, 1)
-  self.period = number("period", options.period, 5)
-  self.report = options.report
-  for _, spec in ipairs(options) do enlist(self, spec) end
 end
 
 function Supervisor:_init(options)
   self.order, self.by_id = {}, {}
   self.ends, self.restarts = {}, {} -- greenlets that have ended; times
   self.news = waitlist.new "the end of a child"
-  local ok, err = pcall(configure, self, options)
-  if not ok then error(err, 4) end
+  local me = getmetatable(self).__name
+  if type(options) ~= "table" then misuse(me, "table expected, got %s", type(options)) end
+  self.strategy = one_of(strategies, me, "strategy", options.strategy or "one_for_one")
+  self.intensity = number(me, "intensity", options.intensity, 1)
+  self.period = number(me, "period", options.period, 5)
+  self.report = options.report
+  for _, spec in ipairs(options) do enlist(self, me, spec) end
 end
 
 -- Children ---------------------------------------------------------------------
@@ -255,8 +254,7 @@ end
 -- @tparam table spec
 -- @treturn ?Greenlet
 function Supervisor:add(spec)
-  local ok, child = pcall(enlist, self, spec)
-  if not ok then error((child:gsub("Supervisor", "add", 1)), 2) end
+  local child = enlist(self, "add", spec)
   if self.running then begin(self, child) end
   return child.greenlet
 end

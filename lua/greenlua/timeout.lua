@@ -12,8 +12,17 @@
 -- @module greenlua.timeout
 
 local native = require "greenlua.core.timeout"
+local object = require "greenlua.object"
 
 local M = {}
+
+local function check_number(name, seconds)
+  if type(seconds) == "number" or seconds == nil then
+    return object.check_seconds(name, 1, seconds)
+  end
+  object.misuse("bad argument #1 to '%s' (number of seconds or nil expected, got %s)", name,
+    native.is(seconds) and "Timeout" or type(seconds))
+end
 
 --- A timeout. Fields: `seconds`, `pending`.
 -- @type Timeout
@@ -33,7 +42,10 @@ M.Timeout = Timeout
 -- @tparam[opt] boolean ref false: it does not keep the program going
 -- @treturn Timeout
 setmetatable(Timeout, {
-  __call = function(_, seconds, err, ref) return native.new(seconds, err, ref) end,
+  __call = function(_, seconds, err, ref)
+    check_number("Timeout", seconds)
+    return native.new(seconds, err, ref)
+  end,
   __tostring = function() return "class Timeout" end,
 })
 
@@ -42,6 +54,7 @@ setmetatable(Timeout, {
 -- @treturn Timeout
 function Timeout.start_new(seconds)
   if native.is(seconds) then return seconds end
+  check_number("start_new", seconds)
   return native.new(seconds)
 end
 
@@ -62,6 +75,8 @@ end
 -- @param ... its arguments
 -- @return what f returned
 function M.with_timeout(seconds, f, ...)
+  object.check_seconds("with_timeout", 1, seconds)
+  object.check_callable("with_timeout", 2, f)
   local timer = Timeout.start_new(seconds)
   if timer == seconds then return f(...) end -- its owner cancels it
   local _ <close> = timer
@@ -84,6 +99,8 @@ end
 -- @return[1] what f returned
 -- @treturn[2] boolean false, if the time ran out
 function M.within(seconds, f, ...)
+  object.check_seconds("within", 1, seconds)
+  object.check_callable("within", 2, f)
   local timer = Timeout.start_new(seconds)
   if timer == seconds then return true, f(...) end -- raised as it is
   local _ <close> = timer

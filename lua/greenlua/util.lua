@@ -33,6 +33,10 @@ end
 -- @tparam[opt] integer limit tell of so many, and count the rest
 -- @treturn string
 function M.tree(limit)
+  if limit ~= nil and (math.type(limit) ~= "integer" or limit < 0) then
+    error(("bad argument #1 to 'tree' (number of greenlets or nil expected, got %s)")
+      :format(tostring(limit)), 2)
+  end
   local lines, live = {}, core.live()
   local function add(g)
     local what, threads = core.standing(g)

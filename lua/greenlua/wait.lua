@@ -8,6 +8,7 @@
 local core = require "greenlua.core"
 local waiting = require "greenlua.core.wait"
 local waitlist = require "greenlua.core.waitlist"
+local base = require "greenlua.object"
 local Timeout = require("greenlua.timeout").Timeout
 
 local M = {}
@@ -126,6 +127,13 @@ local function collect(w)
   return done
 end
 
+local function drain(name, arg, timeout)
+  base.check_seconds(name, arg, timeout)
+  local done = waiting.drain(timeout)
+  if done == nil then base.misuse "only main can wait for everything to end" end
+  return done
+end
+
 --- Wait for objects to become ready.
 -- Without a list, main waits until nothing is left that could run.
 -- @tparam ?table objects a list, or nil
@@ -134,7 +142,7 @@ end
 -- @treturn[1] table those that are ready, in the order of becoming so
 -- @treturn[2] boolean without a list: true; false if the time ran out first
 function M.wait(objects, timeout, count)
-  if objects == nil then return waiting.drain(timeout) end
+  if objects == nil then return drain("wait", 2, timeout) end
   check_list("wait", objects)
   check_count("wait", 3, count)
   return collect(watch(objects, check_timeout("wait", timeout), count, "rawlink"))
@@ -149,6 +157,7 @@ end
 -- @treturn table those that have ended, in the order of their ends
 function M.joinall(list, timeout, raise_error, count)
   check_count("joinall", 4, count)
+  check_timeout("joinall", timeout)
   if type(list) == "table" and not (raise_error or count) then
     local done = waiting.join_list(list, timeout)
     if done then return done end
@@ -170,7 +179,7 @@ end
 -- @tparam[opt] number|Timeout timeout
 -- @treturn boolean true; false if the time ran out first
 function M.run(timeout)
-  return waiting.drain(timeout)
+  return drain("run", 1, timeout)
 end
 
 return M

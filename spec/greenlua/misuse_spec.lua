@@ -19,8 +19,8 @@ local SEEDS = core.fail_allocation(0) == -1 and 10 or 2
 
 -- Every module, but `monkey` and `signal`, which change the process.
 local modules = {
-  "actor", "condition", "context", "dns", "event", "local", "lock", "pool", "queue", "select",
-  "server", "socket", "ssl", "supervisor", "timeout", "util", "wait",
+  "actor", "condition", "context", "dns", "event", "greenlet", "local", "lock", "pool", "queue",
+  "select", "server", "socket", "ssl", "supervisor", "timeout", "util", "wait",
 }
 
 -- They end the program, change it for the specs to come, take a number for a
@@ -31,6 +31,7 @@ local left_out = {
   ["ssl.core.setfd"] = true, ["ssl.core.setmethod"] = true, setfd = true, set_inheritable = true,
   detach = true, extend = true, keylog = true,
   warn = true, rawlink = true, -- what they say goes to stderr
+  on_error = true,
   map = true, map_async = true, imap = true, imap_unordered = true, -- endless if an iterator is
 }
 
@@ -120,29 +121,36 @@ end
 local aliases = { query = "resolve", to_client = "client", to_server = "server",
   JoinableQueue = "Queue" }
 
--- Places of which users should not have to know.
-local INSIDES = { "greenlua/socket[/%w_]*%.lua:", "greenlua/dns%.lua:",
-  "greenlua/server[/%w_]*%.lua:", "greenlua/ssl[/%w_]*%.lua:", "assertion failed" }
-
 -- The only line that may be blamed.
 local function make(call)
-  local ok = call.f(table.unpack(call.args, 1, call.args.n))
-  return ok
+  local result = call.f(table.unpack(call.args, 1, call.args.n))
+  return result
 end
 local HERE = debug.getinfo(make, "S").short_src .. ":" .. debug.getinfo(make, "S").linedefined + 1
 
+-- What makes a message one about our insides, of which users should not have to know.
+local function fault(call, err)
+  if err:find "%f[%w/]greenlua/[/%w_]*%.lua:%d" then return "raises from inside" end
+  local compares = err:find "attempt to compare" and written(call):find "PriorityQueue"
+  if err:find "assertion failed" or (err:find "attempt to " and not compares) then
+    return "fails inside"
+  end
+  if err:find "'%?'" or err:find "[^%w'\"]_%f[%l]%l*%f[%W]" and not err:find "no _init" then
+    return "names what is private"
+  end
+  local where, message = err:match "^([^:]*:%d+): (.*)$"
+  local blamed = (message or err):match "^bad argument #%d+ to '([^']*)'"
+    or (message or err):match "^calling '([^']*)' on bad self"
+  if not blamed then return end
+  if where ~= HERE then return "does not say where" end
+  local name = call.name:match "[%w_]*$"
+  if blamed ~= "f" and blamed ~= (aliases[name] or name) then return "blames another" end
+end
+
 local function judge(call, err)
   if type(err) ~= "string" or err:find "misuse/values%.lua" then return end
-  local where, message = err:match "^([^:]*:%d+): (.*)$"
-  if where == HERE then err = message end
-  for _, pattern in ipairs(INSIDES) do
-    if err:find(pattern) then return written(call) .. "\n  raises " .. err end
-  end
-  local blamed = where == HERE and err:match "^bad argument #%d+ to '([^']*)'"
-  local name = call.name:match "[%w_]*$"
-  if blamed and blamed ~= "f" and blamed ~= (aliases[name] or name) then
-    return written(call) .. "\n  blames another: " .. err
-  end
+  local wrong = fault(call, err)
+  return wrong and ("%s\n  %s: %s"):format(written(call), wrong, err)
 end
 
 -- Make a call; whoever waits is ended after some turns.
@@ -150,8 +158,9 @@ local function perform(self, call)
   if self.verbose then io.stderr:write(written(call), "\n") end
   local problem
   local g = green.spawn(function()
-    local ok, err = pcall(make, call)
-    if not ok then problem = judge(call, err) end
+    local ok, result = pcall(make, call)
+    if not ok then problem = judge(call, result) end
+    if green.Timeout.is(result) then result:cancel() end -- nobody is there to stop it
   end)
   for _ = 1, 3 do green.sleep(0) end
   if not g.dead then g:close() end
@@ -205,6 +214,42 @@ describe("misuse", function()
     green.on_error(previous)
     dns.use()
     authority:close()
+  end)
+
+  it("is told of the program's line, in Lua's own words", function()
+    local group, lock = green.Group(), green.RLock()
+    local bounded = require("greenlua.lock").BoundedSemaphore
+    for _, case in ipairs {
+      { function() green.Timeout("x") end,
+        "#1 to 'Timeout' (number of seconds or nil expected, got string)" },
+      { function() green.Timeout(-1) end,
+        "#1 to 'Timeout' (a timeout is a number of seconds, not negative; got -1)" },
+      { function() group:spawn(nil) end,
+        "#1 to 'spawn' (function or callable expected, got nil)" },
+      { function() green.Pool(2):apply_async(5) end,
+        "#1 to 'apply_async' (function or callable expected, got number)" },
+      { function() lock:hold("x") end,
+        "#1 to 'hold' (number of seconds, nil or Timeout expected, got string)" },
+      { function() green.context.set(nil) end, "#1 to 'set' (a key expected, got nil)" },
+      { function() green.within(1, nil) end,
+        "#2 to 'within' (function or callable expected, got nil)" },
+      { function() green.util.tree("x") end,
+        "#1 to 'tree' (number of greenlets or nil expected, got x)" },
+      { function() bounded(-1) end,
+        "#1 to 'BoundedSemaphore' (permits, 0 or more, expected; got -1)" },
+      { function() green.Pool(1, { 5 }) end,
+        "#2 to 'Pool' (at 1: Greenlet expected, got number)" },
+      { function() green.kill(5) end, "#1 to 'kill' (Greenlet expected, got number)" },
+      { function() green.run("x") end,
+        "#1 to 'run' (number of seconds, nil or Timeout expected, got string)" },
+      { function() green.Supervisor(5) end, "#1 to 'Supervisor' (table expected, got number)" },
+      { function() green.server.StreamServer(0, 5) end,
+        "#2 to 'StreamServer' (function or callable expected, got number)" },
+    } do
+      local info = debug.getinfo(case[1], "S")
+      local here = ("%s:%d: "):format(info.short_src, info.linedefined)
+      assert.same({ false, here .. "bad argument " .. case[2] }, { pcall(case[1]) })
+    end
   end)
 
   local first, last = (os.getenv "MISUSE" or "1-" .. SEEDS):match "^(%d+)%-?(%d*)$"

@@ -46,8 +46,7 @@ M.Group = Group
 
 local function check_member(method, g)
   if core.is_greenlet(g) then return end
-  error(("bad argument #1 to '%s' (Greenlet expected, got %s)")
-    :format(method, type(g)), 3)
+  object.misuse("bad argument #1 to '%s' (Greenlet expected, got %s)", method, type(g))
 end
 
 function Group:_init(greenlets)
@@ -56,12 +55,24 @@ function Group:_init(greenlets)
   self._dying = setmetatable({}, { __mode = "k" })
   self._creator = core.current()
   self._joiners = {} -- those who want to raise the first error
+  self:_add_all(1, greenlets)
+end
+
+-- Those that a constructor was given.
+function Group:_add_all(arg, greenlets)
   if greenlets == nil then return end
+  local class = getmetatable(self).__name
   if type(greenlets) ~= "table" then
-    error(("bad argument #1 to 'Group' (list of greenlets or nil expected, got %s)")
-      :format(type(greenlets)), 3)
+    object.misuse("bad argument #%d to '%s' (list of greenlets or nil expected, got %s)", arg,
+      class, type(greenlets))
   end
-  for _, g in ipairs(greenlets) do self:add(g) end
+  for i, g in ipairs(greenlets) do
+    if not core.is_greenlet(g) then
+      object.misuse("bad argument #%d to '%s' (at %d: Greenlet expected, got %s)", arg, class, i,
+        type(g))
+    end
+    self:add(g)
+  end
 end
 
 --- Is it a Group? A Pool is one.
@@ -156,7 +167,13 @@ end
 -- @treturn Greenlet
 function Group:spawn(...)
   self:_check_open "spawn"
+  self:_check_task("spawn", ...)
   return self:start((self.greenlet_class or Greenlet)(...))
+end
+
+-- What is spawned: a function, unless the class has its own.
+function Group:_check_task(method, f)
+  if not self.greenlet_class then object.check_callable(method, 1, f) end
 end
 
 function Group:_check_open(method)

@@ -5,6 +5,7 @@
 local core = require "greenlua.core"
 local waitlist = require "greenlua.core.waitlist"
 local greenlet = require "greenlua.greenlet"
+local callable = require("greenlua.object").callable
 
 local M = {}
 
@@ -12,11 +13,6 @@ local M = {}
 -- `maxsize` allow; who iterates takes the results.
 local Mapping = {}
 Mapping.__index = Mapping
-
-local function callable(value)
-  local mt = type(value) ~= "function" and getmetatable(value)
-  return type(value) == "function" or (type(mt) == "table" and mt.__call ~= nil)
-end
 
 local function check(method, f, source, maxsize)
   if not callable(f) then
@@ -199,6 +195,7 @@ end
 -- @param ... its arguments
 -- @return what f returns; its error is raised
 function Group:apply(f, ...)
+  self:_check_task("apply", f)
   if self._members:has(core.current()) then return f(...) end
   return self:spawn(f, ...):get()
 end
@@ -209,6 +206,7 @@ end
 -- @param ... its arguments
 -- @treturn Greenlet
 function Group:apply_async(f, ...)
+  self:_check_task("apply_async", f)
   if not self:full() then return self:spawn(f, ...) end
   self:_check_open "apply_async"
   local g = (self.greenlet_class or greenlet.Greenlet)(f, ...)

@@ -3,6 +3,7 @@
 -- @module greenlua.server.address
 
 local core = require "greenlua.core.server"
+local misuse = require("greenlua.object").misuse
 
 local M = {}
 
@@ -150,13 +151,11 @@ end
 --- As `parse`, but raises what is no address.
 -- @param value
 -- @tparam string class for the message
--- @tparam integer level where to raise it
 -- @treturn table
-function M.check(value, class, level)
+function M.check(value, class)
   local parsed = M.parse(value)
   if parsed then return parsed end
-  error(("bad argument #1 to '%s' (an address expected: %s; got %s)"):format(class, M.forms,
-    (shown(value))), level + 1)
+  misuse("bad argument #1 to '%s' (an address expected: %s; got %s)", class, M.forms, shown(value))
 end
 
 -- Networks -----------------------------------------------------------------------

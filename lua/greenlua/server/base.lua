@@ -37,10 +37,9 @@ BaseServer.stop_timeout = 1
 
 -- Options --------------------------------------------------------------------------
 
-local function refuse(server, name, expected, value, level)
-  error(("bad option '%s' to '%s' (%s expected, got %s)"):format(name,
-    getmetatable(server).__name, expected,
-    type(value) == "string" and ("%q"):format(value) or tostring(value)), level + 2)
+local function refuse(server, name, expected, value)
+  object.misuse("bad option '%s' to '%s' (%s expected, got %s)", name, getmetatable(server).__name,
+    expected, type(value) == "string" and ("%q"):format(value) or tostring(value))
 end
 
 local function is_count(value)
@@ -65,39 +64,31 @@ BaseServer._options = {
   end },
 }
 
-local function check_options(self, options, level)
+local function check_options(self, options)
   if options == nil then return {} end
   if type(options) ~= "table" then
-    error(("bad argument #3 to '%s' (a table of options expected, got %s)"):format(
-      getmetatable(self).__name, type(options)), level + 1)
+    object.misuse("bad argument #3 to '%s' (a table of options expected, got %s)",
+      getmetatable(self).__name, type(options))
   end
   for name, value in pairs(options) do
     local rule = self._options[name]
     if not rule then
-      error(("unknown option '%s' to '%s'"):format(tostring(name), getmetatable(self).__name),
-        level + 1)
+      object.misuse("unknown option '%s' to '%s'", tostring(name), getmetatable(self).__name)
     end
     local ok, wrong = rule[2](value)
-    if not ok then refuse(self, name, rule[1], wrong == nil and value or wrong, level) end
+    if not ok then refuse(self, name, rule[1], wrong == nil and value or wrong) end
   end
   return options
 end
 
-local function callable(value)
-  local mt = type(value) ~= "function" and getmetatable(value)
-  return type(value) == "function" or (type(mt) == "table" and mt.__call)
-end
-
 -- A subclass may have a method `handle` in place of the argument.
-local function set_handle(self, handle, argument, level)
+local function set_handle(self, handle, argument)
   if handle == nil and self.handle then
     local method = self.handle
     handle = function(...) return method(self, ...) end
   end
-  if not callable(handle) then
-    error(("bad argument #%d to '%s' (function or callable expected, got %s)"):format(argument,
-      argument == 2 and getmetatable(self).__name or "set_handle", type(handle)), level + 1)
-  end
+  object.check_callable(argument == 2 and getmetatable(self).__name or "set_handle", argument,
+    handle)
   self._handle = handle
 end
 
@@ -106,9 +97,9 @@ local function publish(self, at)
 end
 
 function BaseServer:_init(at, handle, options)
-  self._at = address.check(at, getmetatable(self).__name, 3)
-  set_handle(self, handle, 2, 3)
-  self._settings = check_options(self, options, 3)
+  self._at = address.check(at, getmetatable(self).__name)
+  set_handle(self, handle, 2)
+  self._settings = check_options(self, options)
   self.name = self._settings.name
   self.stop_timeout = self._settings.stop_timeout
   self:set_pool(self._settings.pool)
@@ -149,14 +140,14 @@ end
 --- Have other connections handled by another function, from now on.
 -- @tparam function handle
 function BaseServer:set_handle(handle)
-  set_handle(self, handle, 1, 2)
+  set_handle(self, handle, 1)
 end
 
 --- Have handlers run in a pool, or limit their number, from now on.
 -- @tparam ?Pool|integer pool nil: as many as come
 function BaseServer:set_pool(pool)
   if pool ~= nil and not self._options.pool[2](pool) then
-    refuse(self, "pool", self._options.pool[1], pool, 1)
+    refuse(self, "pool", self._options.pool[1], pool)
   end
   self._limit = math.type(pool) and pool or math.maxinteger
   self.pool = not math.type(pool) and pool or nil

@@ -320,7 +320,7 @@ local function check_call(self, mode, name, sock, timeout, position)
     error(("bad argument #1 to '%s' (a connected socket expected, got %s)"):format(name,
       tostring(sock)), 3)
   end
-  object.check_seconds(name, position, timeout, 4)
+  object.check_seconds(name, position, timeout)
 end
 
 local LONGEST = 255 -- bytes of a name

@@ -50,6 +50,15 @@ describe("the head of a response", function()
     end).reason)
   end)
 
+  it("has dates of four-digit years, and no others", function()
+    assert.equal("Thu, 01 Jan 1970 00:00:00 GMT", http.date(0))
+    assert.equal("Fri, 31 Dec 9999 23:59:59 GMT", http.date(253402300799))
+    assert.equal("Sat, 01 Jan 0000 00:00:00 GMT", http.date(-62167219200))
+    for _, bad in ipairs { 253402300800, -62167219201, math.maxinteger, math.mininteger } do
+      assert.error_matches(function() http.date(bad) end, "a time in the years 0 to 9999 expected")
+    end
+  end)
+
   it("takes no words that end its line", function()
     for _, bad in ipairs { "a\r\nSet-Cookie: a=b", "a\nb", "a\rb", "a\0b", "a\127", 5, {}, true } do
       local r = get(function(_, res) res.reason = bad end)
