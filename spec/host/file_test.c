@@ -197,7 +197,7 @@ static void fails_for_want_of_memory(void) {
 static gr_list children = {&children, &children};
 
 static void await(gr_list *none) {
-  for (int i = 0; i < 5000 && !gr_list_empty(none); i++) {
+  for (int i = 0; i < 60000 && !gr_list_empty(none); i++) {
     turn();
     usleep(1000);
   }

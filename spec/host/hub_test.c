@@ -60,7 +60,7 @@ static void wakes_in_the_order_of_arrival(void) {
 
 static void sleep_once(fake *f) {
   if (f->n++ == 0) {
-    park(&f->w, &gate, gr_now() + 0.002 * (f->name - 'a' + 1));
+    park(&f->w, &gate, gr_now() + 0.02 * (f->name - 'a' + 1));
   } else {
     note((char)('0' + f->w.status));
     die(f);
@@ -78,7 +78,7 @@ static void ends_waits_by_their_deadlines(void) {
   turn();
   gr_wake(&hub, &f[3].w, GR_WOKEN);
   CHECK(!gr_timer_set(&f[3].w.timer));
-  double until = gr_now() + 0.008;
+  double until = gr_now() + 0.08;
   CHECK(main_parks(NULL, until, false) == GR_TIMEDOUT);
   CHECK(gr_now() >= until);
   CHECK(!strcmp(trail, "0d1a1b1c"));
@@ -91,10 +91,10 @@ static void starts_later(void) {
   open_hub(NULL);
   make(&a, 'a', die);
   make(&b, 'b', die);
-  CHECK(!gr_start_at(&hub, &a.w, gr_now() + 0.004));
-  CHECK(!gr_start_at(&hub, &b.w, gr_now() + 0.001));
+  CHECK(!gr_start_at(&hub, &a.w, gr_now() + 0.04));
+  CHECK(!gr_start_at(&hub, &b.w, gr_now() + 0.01));
   CHECK(a.w.state == GR_FRESH);
-  CHECK(main_parks(NULL, gr_now() + 0.008, false) == GR_TIMEDOUT);
+  CHECK(main_parks(NULL, gr_now() + 0.08, false) == GR_TIMEDOUT);
   CHECK(!strcmp(trail, "ba"));
   close_hub();
 }

@@ -40,13 +40,18 @@ local function fail(_, res, err)
   res:send(tostring(err))
 end
 
-local server = native.server {
-  handler = function(req, res) return routes[req.path](req, res) end,
-  respond = require("greenlua.http.respond").respond, fail = fail, owner = {},
-  log = function(req) return req and req.method .. req.target end,
-  idle_timeout = 0.02, header_timeout = 0.02, body_timeout = 0.02, write_timeout = 0.02,
-  max_line = 8192, max_head = 65536, max_headers = 100, max_drain = 1000, gzip = true, gzip_min = 1,
-}
+-- What has lost its memory on the way is waited for in vain: not long.
+local function new_server(patience)
+  return native.server {
+    handler = function(req, res) return routes[req.path](req, res) end,
+    respond = require("greenlua.http.respond").respond, fail = fail, owner = {},
+    log = function(req) return req and req.method .. req.target end,
+    idle_timeout = patience, header_timeout = patience, body_timeout = patience,
+    write_timeout = patience, max_line = 8192, max_head = 65536, max_headers = 100,
+    max_drain = 1000, gzip = true, gzip_min = 1,
+  }
+end
+local calm, hasty = new_server(60), new_server(0.02)
 
 local requests = {}
 for _, text in ipairs {
@@ -61,23 +66,24 @@ for _, text in ipairs {
 } do requests[#requests + 1] = text end
 requests[#requests + 1] = "nonsense\r\n\r\n"
 
-local function ask(text)
+local function ask(text, server, patience)
   local a, b = socket.pair()
   if not a then error(b, 0) end
   local mine <close> = a
   local its <close> = b
   local serving <close> = green.spawn(native.serve, its, server) -- luacheck: ignore
-  mine:settimeout(0.05)
+  mine:settimeout(patience)
   mine:send(text)
   mine:shutdown "send"
   local reply, _, partial = mine:receive "*a"
-  serving:join(0.05)
+  serving:join(patience)
   return reply or partial
 end
 
 local function attempt(text, n)
   core.fail_allocation(n)
-  local ok, reply = pcall(ask, text)
+  local server = n > 0 and hasty or calm
+  local ok, reply = pcall(ask, text, server, n > 0 and 0.05 or 60)
   local left = core.fail_allocation(0)
   if not ok and not tostring(reply):find "not enough memory" then error(reply, 0) end
   for _, g in ipairs(core.live()) do
