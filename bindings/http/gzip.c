@@ -12,11 +12,15 @@ struct grh_gzip {
 
 /* --- may it be? --------------------------------------------------------- */
 
+static bool is_space(char ch) {
+  return ch == ' ' || ch == '\t';
+}
+
 /* "gzip;q=0.5, *;q=0": is the coding that begins at `s` wanted? */
 static bool wanted(const char *s, const char *end) {
   const char *q = memchr(s, ';', (size_t)(end - s));
   if (!q) return true;
-  for (q++; q < end && *q == ' '; q++)
+  for (q++; q < end && is_space(*q); q++)
     ;
   if (end - q < 3 || strncasecmp(q, "q=", 2)) return true;
   for (q += 2; q < end; q++)
@@ -31,9 +35,9 @@ static bool accepts(const grh_request *r) {
   while (s < end) {
     const char *stop = memchr(s, ',', (size_t)(end - s));
     if (!stop) stop = end;
-    while (s < stop && *s == ' ') s++;
+    while (s < stop && is_space(*s)) s++;
     const char *name = s;
-    while (s < stop && *s != ';' && *s != ' ') s++;
+    while (s < stop && *s != ';' && !is_space(*s)) s++;
     if (grh_same(name, (size_t)(s - name), "gzip", 4)) return wanted(s, stop);
     s = stop + 1;
   }

@@ -18,7 +18,7 @@ local check = input.check
 local function settings_of(owner, handler, small, gzip)
   return {
     owner = owner, respond = respond.respond, fail = respond.fail, handler = handler,
-    log = function() end, gzip = gzip, gzip_min = 4,
+    log = function() end, gzip = gzip, gzip_min = 1,
     header_timeout = 10, idle_timeout = 75, body_timeout = 30, write_timeout = 60,
     body_rate = 240, body_grace = 5, max_body_time = false, max_line = small and 100 or 8192,
     max_headers = small and 5 or 100, max_head = small and 300 or 65536,

@@ -105,7 +105,7 @@ local function read_in_pieces(bytes, cuts, wanted, after, err)
   else
     check(not header, "taken", err)
     -- less than the shortest header is waited for, whatever it is; and a line by two bytes
-    local open = not err or #bytes < 12 or err == "header too long"
+    local open = not err or #bytes < 16 or err == "header too long"
     check(why == err or why == "closed" and open, "why not", why, err)
   end
   b:close()

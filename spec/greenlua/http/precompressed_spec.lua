@@ -57,9 +57,13 @@ describe("http.static with precompressed files", function()
   end)
 
   it("to those who accept them only", function()
-    for _, accepted in ipairs { "identity", "gzip;q=0", "br", "xgzip" } do
+    for _, accepted in ipairs { "identity", "gzip;q=0", "br", "xgzip", "br, gzip ;\tq=0.0" } do
       local r = get("/packed/page.html", { ["Accept-Encoding"] = accepted })
       assert.equal("the page itself", r.body)
+    end
+    for _, accepted in ipairs { "gzip;\tq=0.001", "br,\tgzip\t", "br ,GZIP;q=1" } do
+      local r = get("/packed/page.html", { ["Accept-Encoding"] = accepted })
+      assert.equal("GZIPPED", r.body)
     end
     assert.equal("the page itself", get "/plain/page.html".body)
     assert.equal("the page itself", get "/raw/page.html".body)
