@@ -77,7 +77,8 @@ int gr_shell_check(const green_hub *hub) {
   int code = gr_shell_here(hub);
   if (code) return code;
   gr_state *S = hub->S;
-  if (S->hub.current != &S->main->w || S->hub.passing || S->hub.stepping)
+  if (S->hub.current != &S->main->w || S->hub.passing || S->hub.stepping ||
+      hub->busy)
     return GREEN_EBUSY;
   return lua_gc(S->host, LUA_GCCOUNT) < 0 ? GREEN_EBUSY : GREEN_OK;
 }
@@ -186,7 +187,9 @@ static int fill(green_hub *hub) {
   if (!lua_checkstack(L, LUA_MINSTACK)) return GREEN_ENOMEM;
   lua_pushcfunction(L, open_state);
   lua_pushlightuserdata(L, hub);
+  hub->busy++;
   int status = lua_pcall(L, 1, 0, 0);
+  hub->busy--;
   if (status == LUA_OK) return GREEN_OK;
   return gr_shell_fail(hub, L,
                        status == LUA_ERRMEM ? GREEN_ENOMEM : GREEN_ELUA);

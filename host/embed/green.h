@@ -25,6 +25,7 @@ struct green_hub {
   unsigned nspare;
   unsigned waits; /* that are somebody's */
   bool running;   /* green_run is */
+  unsigned busy;  /* calls that must not be re-entered */
   int stop;       /* atomic: green_stop has been called */
   int stopping;   /* atomic: `stopper` is on its way */
   gr_post stopper;

@@ -265,7 +265,9 @@ int green_each(green_hub *hub, int (*f)(green_greenlet *, void *), void *ud) {
   int code = gr_shell_here(hub);
   if (code) return code;
   task t = {.f = f, .ud = ud};
+  hub->busy++;
   code = protect(hub, visit, &t);
+  hub->busy--;
   return code ? code : t.result;
 }
 

@@ -45,6 +45,8 @@ typedef struct gr_limits {
   gr_account all;      /* of greenlets that have none of their own */
   gr_account *running; /* charged at the next switch, or NULL */
   int64_t since;       /* the thread's CPU time when that began */
+  unsigned talk_run;   /* a run in which the hub itself takes long, */
+  int64_t talk_since;  /* and the CPU time when that was seen */
   unsigned overrun;    /* the run that is to give way */
   unsigned spared;     /* times that a run was not stopped, and which one: */
   unsigned spared_run;

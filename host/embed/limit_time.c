@@ -14,6 +14,7 @@ enum {
   OFTEN = 1000000, /* and how many times */
   NO_RUN = 1       /* gr_hub.runs is never that */
 };
+static const int64_t USUAL_SLICE = 10 * 1000 * 1000;
 static const int64_t MIN_TICK = 200 * 1000, MAX_TICK = 100 * 1000 * 1000;
 
 static int64_t cpu_now(void) {
@@ -149,6 +150,16 @@ void gr_limit_check(lua_State *L, gr_state *S) {
 
 /* --- the signal ----------------------------------------------------------- */
 
+/* What the hub calls is ended, not put off; so it must have had the time, which
+ * may have passed while others had the processor. */
+static bool is_slow(const gr_hub *hub, gr_limits *l) {
+  int64_t now = cpu_now();
+  if (l->talk_run != hub->runs) l->talk_since = now;
+  l->talk_run = hub->runs;
+  int64_t slice = l->all.slice ? l->all.slice : USUAL_SLICE;
+  return now - l->talk_since >= slice * HUB_SLICES;
+}
+
 /* In its handler.  A thread that is wrongly taken for the running one finds out
  * in its hook. */
 static void overrun(gr_hub *hub, int64_t ns) {
@@ -157,14 +168,13 @@ static void overrun(gr_hub *hub, int64_t ns) {
   gr_waiter *w = hub->current;
   lua_State *L = hub->stack->inner;
   if (w == &S->main->w || !l) return;
-  int64_t slice = l->all.slice;
+  int64_t slice = 1;
   if (w) {
     gr_account *a = gr_account_of(S, (gr_greenlet *)(void *)w);
-    slice = slice_of(a);
-    if (spent(l, a)) slice = 1;
+    if (!spent(l, a)) slice = slice_of(a);
     if (!L) L = ((gr_greenlet *)(void *)w)->L;
   } else {
-    slice *= HUB_SLICES;
+    if (!is_slow(hub, l)) return;
     if (!L) L = S->talk;
   }
   if (!L || !slice || ns < slice) return;

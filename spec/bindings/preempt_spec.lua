@@ -17,7 +17,8 @@ local function pick(list) return list[random(#list)] end
 local function outcome(f, ...)
   local results = table.pack(pcall(f, ...))
   for i = 1, results.n do
-    results[i] = tostring(results[i]):gsub("0x%x+", ""):gsub("to '%S+' ", ""):gsub("argument #%d", "argument")
+    results[i] = tostring(results[i]):gsub("0x%x+", "")
+      :gsub("to '%S+' ", ""):gsub("argument #%d", "argument")
   end
   return table.concat(results, "|", 1, results.n)
 end

@@ -251,6 +251,80 @@ static void refuses_calls_from_inside(void) {
   green_free(hub);
 }
 
+/* Each of the host's functions that we call tries them all. */
+static int tried;
+
+static void try_in(green_hub *hub) {
+  if (green_lua(hub)) try_all(green_lua(hub));
+  tried++;
+}
+
+static void error_tries(green_hub *hub, const char *text, void *ud) {
+  (void)text, (void)ud;
+  try_in(hub);
+}
+
+static void print_tries(green_hub *hub, const char *text, size_t n, void *ud) {
+  (void)text, (void)n, (void)ud;
+  try_in(hub);
+}
+
+static void end_tries(green_greenlet *g, lua_State *L, int n, int status,
+                      void *ud) {
+  (void)g, (void)n, (void)status, (void)ud;
+  try_in(green_of(L));
+}
+
+static void post_tries(lua_State *L, green_hub *hub, void *arg) {
+  (void)L, (void)arg;
+  try_in(hub);
+}
+
+static int each_tries(green_greenlet *g, void *hub) {
+  (void)g;
+  try_in(hub);
+  return 0;
+}
+
+static int open_tries(lua_State *L) {
+  try_in(green_of(L));
+  return green_openlibs(L);
+}
+
+static green_hub *clocked;
+
+static int64_t clock_tries(void *ud) {
+  (void)ud;
+  if (clocked) try_in(clocked);
+  return embed_time;
+}
+
+static void refuses_calls_from_the_hosts_functions(void) {
+  green_config c = green_defaults();
+  c.on_error = error_tries;
+  c.print = print_tries;
+  c.open = open_tries;
+  tried = 0;
+  green_hub *hub = embed_open(c);
+  CHECK(tried == 1);
+  green_options o = {.size = sizeof o, .on_done = end_tries};
+  embed_go(hub, "print 'x' error 'y'");
+  green_release(embed_spawn(hub, "", 0, &o));
+  CHECK(green_each(hub, each_tries, hub) == 0 && tried == 3);
+  CHECK(green_post(hub, post_tries, NULL) == GREEN_OK);
+  CHECK(green_run(hub) == GREEN_OK);
+  while (tried < 7) CHECK(green_step(hub, 0) == GREEN_OK);
+  green_free(hub);
+  c = embed_game();
+  c.clock = clock_tries;
+  clocked = hub = embed_open(c);
+  embed_go(hub, "require 'greenlua'.sleep(1)");
+  tried = 0;
+  CHECK(green_step(hub, 0) == GREEN_OK && tried);
+  clocked = NULL;
+  green_free(hub);
+}
+
 static void never(lua_State *L, green_hub *hub, void *arg) {
   (void)L, (void)hub, (void)arg;
   CHECK(!"called");
@@ -300,6 +374,7 @@ int main(void) {
   runs_a_hub_in_each_thread();
   runs_two_hubs_in_one_thread();
   refuses_calls_from_inside();
+  refuses_calls_from_the_hosts_functions();
   answers_every_call_after_its_end();
   has_words_for_its_codes();
   return 0;

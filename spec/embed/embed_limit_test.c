@@ -333,8 +333,9 @@ static void limits_one_greenlet_and_what_it_starts(void) {
   green_free(hub);
 }
 
-static void ends_what_the_hub_calls_and_does_not_return(void) {
-  green_hub *hub = sliced(MS, 0);
+static void ends_what_the_hub_calls_and_does_not_return(int64_t slice,
+                                                        int64_t budget) {
+  green_hub *hub = sliced(slice, budget);
   embed_go(hub, "local green = require 'greenlua'"
                 " green.spawn(green.sleep, 0):rawlink(function() " FOREVER
                 "end) green.sleep(0) green.sleep(0) over = true");
@@ -645,7 +646,8 @@ int main(void) {
   closes_the_variables_of_one_that_gives_way();
   closes_the_variables_at_the_end_of_the_hub();
   limits_one_greenlet_and_what_it_starts();
-  ends_what_the_hub_calls_and_does_not_return();
+  ends_what_the_hub_calls_and_does_not_return(MS, 0);
+  ends_what_the_hub_calls_and_does_not_return(0, 1000 * MS);
   closes_a_hub_whose_close_variables_do_not_end();
   ends_who_is_out_of_time_whatever_it_catches();
   says_that_the_budget_is_used_up();

@@ -165,6 +165,55 @@ describe("greenlua.reload", function()
     b:close()
   end)
 
+  -- All clients are in the midst of requests, on handlers that wait.
+  it("changes code under load, again and again", function()
+    local source = [[
+      local green = require "greenlua"
+      local M, served = {}, 0
+      local VERSION = %d
+      function M.answer(line)
+        local version = VERSION
+        for _ = 1, #line do green.sleep(0) end
+        served = served + 1
+        return version .. " " .. line
+      end
+      function M.serve(peer)
+        for line in peer:lines() do peer:send(M.answer(line) .. "\n") end
+      end
+      function M.served() return served end
+      return M]]
+    local socket = require "greenlua.socket"
+    write(source:format(1))
+    local module = require "subject"
+    local version, right = 1, 0
+    local function client(number)
+      local a, b = socket.pair()
+      local server = green.spawn(module.serve, b)
+      for i = 1, 30 do
+        local line, before = ("x"):rep((number + i) % 7), version
+        a:send(line .. "\n")
+        local by, answer = assert(a:receive()):match "^(%d+) (.*)$"
+        assert.equal(line, answer)
+        assert.is_true(before <= tonumber(by) and tonumber(by) <= version)
+        right = right + 1
+      end
+      a:close()
+      server:join()
+      b:close()
+    end
+    local clients = {}
+    for i = 1, 50 do clients[i] = green.spawn(client, i) end
+    for turn = 2, 20 do
+      for _ = 1, 10 do green.sleep(0) end
+      write(source:format(turn))
+      assert.equal(module, green.reload "subject")
+      version = turn
+    end
+    for _, c in ipairs(clients) do c:get() end
+    assert.equal(50 * 30, right)
+    assert.equal(50 * 30, module.served())
+  end)
+
   it("has what is new refer to what is kept", function()
     local module, reload = change([[
       local state = { n = 1 }
