@@ -57,7 +57,7 @@ describe("examples/embed_server.c, with embed_server.lua", function()
 
   local function connect()
     local conn = assert(socket.connect("127.0.0.1", port))
-    conn:settimeout(10)
+    conn:settimeout(60)
     return conn
   end
 

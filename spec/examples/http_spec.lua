@@ -42,7 +42,7 @@ describe("examples of HTTP", function()
   it("streaming_orders.lua answers each order before the next one comes", function()
     local program <close> = support.start { "examples/streaming_orders.lua", "0" }
     local conn <close> = assert(socket.connect("127.0.0.1", sockets.port_of(program)))
-    conn:settimeout(10)
+    conn:settimeout(60)
     conn:send "PUT /orders HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     conn:send "9\r\n3 apples\n\r\n"
     assert.matches("\r\nTransfer%-Encoding: chunked$", conn:read_until "\r\n\r\n")
@@ -108,7 +108,7 @@ describe("examples of HTTP", function()
         "Keep-Alive: 5\r\nX-Hop: 1\r\nX-End: 2\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\nbody")
       local program <close> = support.start { "examples/reverse_proxy.lua", "0", upstream.url }
       local conn <close> = assert(socket.connect("127.0.0.1", sockets.port_of(program)))
-      conn:settimeout(10)
+      conn:settimeout(60)
       conn:send("GET /p?q HTTP/1.1\r\nHost: outside\r\nConnection: X-Mine\r\nX-Mine: 1\r\n" ..
         "TE: trailers\r\nX-Other: 2\r\n\r\n")
       local head = conn:read_until "\r\n\r\n"

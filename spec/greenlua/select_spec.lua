@@ -88,7 +88,7 @@ describe("greenlua.select", function()
   it("finds what lies in a socket's buffer", function()
     b:send "one\ntwo\n"
     assert.equal("one", a:receive())
-    assert.equal(a, (green.select({ a }, nil, 1))[1])
+    assert.equal(a, (green.select({ a }, nil, 60))[1])
     assert.equal("two", a:receive())
     assert.same({}, (green.select({ a }, nil, 0)))
   end)
@@ -113,7 +113,7 @@ describe("greenlua.select", function()
   end)
 
   it("tells of one that is closed meanwhile", function()
-    local g = green.spawn(green.select, { a }, nil, 5)
+    local g = green.spawn(green.select, { a }, nil, 60)
     turn(2)
     a:close()
     local r = g:get()
@@ -122,7 +122,7 @@ describe("greenlua.select", function()
 
   it("tells of the end", function()
     b:close()
-    assert.equal(a, (green.select({ a }, nil, 1))[1])
+    assert.equal(a, (green.select({ a }, nil, 60))[1])
   end)
 
   it("waits for many, on several sides", function()
@@ -157,7 +157,7 @@ describe("greenlua.select", function()
     b:send "1\n2\n"
     a:receive() -- more is there: what a sends now gathers
     a:send "answer\n"
-    local r = green.select({ b }, nil, 1)
+    local r = green.select({ b }, nil, 60)
     assert.equal(b, r[1])
     assert.equal("answer", b:receive())
   end)
@@ -185,7 +185,7 @@ describe("greenlua.select", function()
       local e, f = socket.pair()
       assert.is_false((green.within(0.001, green.select, { e })))
       f:send "x"
-      assert.equal(e, (green.select({ e }, nil, 1))[1])
+      assert.equal(e, (green.select({ e }, nil, 60))[1])
       free { e, f }
     end
   end)
@@ -266,15 +266,15 @@ describe("greenlua.select", function()
       poll:register(a)
       poll:register(b, select_.POLLIN)
       assert.equal(2, #poll)
-      local ready = poll:poll(1)
+      local ready = poll:poll(60)
       assert.same({ { a, select_.POLLOUT } }, ready)
       a:send "x"
-      ready = poll:poll(1)
+      ready = poll:poll(60)
       assert.equal(2, #ready)
       assert.equal(b, ready[2][1])
       assert.equal(select_.POLLIN, ready[2][2])
       b:receive(1)
-      assert.equal(1, #poll:poll(1))
+      assert.equal(1, #poll:poll(60))
     end)
 
     it("has others' events changed, and takes them out", function()
@@ -294,7 +294,7 @@ describe("greenlua.select", function()
     it("tells of the other side's end", function()
       poll:register(a, select_.POLLIN)
       b:close()
-      local event = poll:poll(1)[1][2]
+      local event = poll:poll(60)[1][2]
       assert.is_true(event & (select_.POLLIN | select_.POLLHUP) ~= 0)
     end)
 
@@ -311,7 +311,7 @@ describe("greenlua.select", function()
       b:send "one\ntwo\n"
       a:receive()
       poll:register(a, select_.POLLIN)
-      assert.same({ { a, select_.POLLIN } }, poll:poll(1))
+      assert.same({ { a, select_.POLLIN } }, poll:poll(60))
     end)
 
     it("refuses who isn't registered, and events that there aren't", function()

@@ -48,7 +48,7 @@ function M.accept_one(settings)
   local listener <close> = assert(socket.bind("127.0.0.1", 0))
   local conn = assert(socket.connect("127.0.0.1", (select(2, listener:getsockname()))))
   local peer = assert(listener:accept())
-  conn:settimeout(10)
+  conn:settimeout(60)
   conn:setoption("recv-buffer-size", 65536) -- so that a peer that takes nothing is soon felt
   peer:setoption("send-buffer-size", 65536)
   settings.close_timeout = settings.close_timeout or 1

@@ -96,7 +96,7 @@ describe("greenlua.core.socket with a name", function()
     sock:settimeout(0)
     local ok, err = sock:connect("here.test", port)
     assert.is_true(ok == 1 or err == "timeout", err)
-    local _, writable = socket.select(nil, { sock }, 5)
+    local _, writable = socket.select(nil, { sock }, 60)
     assert.equal(sock, writable[1])
   end)
 

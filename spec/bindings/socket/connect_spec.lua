@@ -63,7 +63,7 @@ describe("greenlua.core.socket accept", function()
 
   it("gives a socket without a timeout, with TCP_NODELAY", function()
     local server <close>, port = sockets.listen() -- luacheck: ignore
-    server:settimeout(5)
+    server:settimeout(60)
     local client <close> = assert(socket.connect("127.0.0.1", port))
     local peer <close> = assert(server:accept())
     assert.same({ -1, -1 }, { peer:gettimeout() })
@@ -161,7 +161,7 @@ describe("greenlua.core.socket connect", function()
     client:settimeout(0)
     local ok, err = client:connect("127.0.0.1", port)
     if not ok then assert.equal("timeout", err) end
-    assert.is_true(socket.wait_write(client, 5))
+    assert.is_true(socket.wait_write(client, 60))
     assert.is_nil(client:getoption "error")
     assert.equal("127.0.0.1", (client:getpeername()))
   end)
@@ -173,7 +173,7 @@ describe("greenlua.core.socket connect", function()
     client:settimeout(0)
     local _, err = client:connect("127.0.0.1", port)
     if err == "timeout" then
-      socket.wait_write(client, 5)
+      socket.wait_write(client, 60)
       err = client:getoption "error"
     end
     assert.equal("connection refused", err)

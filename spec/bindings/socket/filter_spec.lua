@@ -46,7 +46,7 @@ describe("greenlua.core.socket with a filter", function()
     it("can be polled for, and gives way", function()
       local a, b = sockets.couple()
       connection.attach(a, client._core)
-      local g = green.spawn(server.accept, server, b, 5)
+      local g = green.spawn(server.accept, server, b, 60)
       local ok, why
       repeat
         ok, why = connection.handshake(a, 0)

@@ -143,7 +143,7 @@ local function run(seed, a, b)
       reads[random(#reads)](model, a, random)
     end
   end)
-  a:settimeout(5)
+  a:settimeout(60)
   if ok then
     assert.same({ nil, "closed", "" }, { a:receive "*a" })
   end

@@ -11,7 +11,7 @@ local function rush(port, n)
     conns[i] = assert(socket.tcp4())
     conns[i]:settimeout(0)
     conns[i]:connect("127.0.0.1", port)
-    conns[i]:settimeout(5)
+    conns[i]:settimeout(60)
   end
   return conns
 end

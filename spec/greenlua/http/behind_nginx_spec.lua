@@ -34,7 +34,7 @@ describe("http.Server, behind nginx", function()
 
   local function through(bytes)
     local conn <close> = web.connect(nginx)
-    conn:settimeout(5)
+    conn:settimeout(60)
     conn:send(bytes .. "GET /end HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     local reply, _, partial = conn:receive "*a"
     reply = reply or partial or ""

@@ -41,7 +41,7 @@ describe("greenlua.http.log", function()
       local server = serve { log = path, log_format = format }
       finally(function() os.remove(path) end)
       web.get(server, "/x", headers)
-      server:stop(1)
+      server:stop(60)
       local file <close> = assert(io.open(path))
       local text = file:read "a"
       assert.matches(pattern, text)

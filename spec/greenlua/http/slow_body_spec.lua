@@ -79,7 +79,7 @@ describe("a slow body", function()
     end)
     finally(function() server:stop(0) end)
     local conn <close> = assert(socket.connect("127.0.0.1", server.port))
-    conn:settimeout(10)
+    conn:settimeout(60)
     conn:send("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
     while not filled do green.sleep(0) end
     assert.equal(filled, #assert(conn:receive(filled)))

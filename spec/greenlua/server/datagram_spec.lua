@@ -17,7 +17,7 @@ end
 local function client(server, host)
   local sock = assert((host or "127.0.0.1"):find ":" and socket.udp6() or socket.udp4())
   assert(sock:setpeername(host or "127.0.0.1", server.port))
-  sock:settimeout(5)
+  sock:settimeout(60)
   return sock
 end
 
@@ -55,7 +55,7 @@ describe("greenlua.server.DatagramServer", function()
     local server <close> = start({ path = at })
     local sock <close> = assert(socket.unix.dgram())
     assert(sock:bind(at .. ".client"))
-    sock:settimeout(5)
+    sock:settimeout(60)
     assert(sock:sendto("hello", at))
     assert.equal("HELLO", (sock:receive()))
     os.remove(at .. ".client")

@@ -16,7 +16,7 @@ local function rush(server, n)
     conns[i] = assert(socket.tcp4())
     conns[i]:settimeout(0)
     conns[i]:connect("127.0.0.1", server.port)
-    conns[i]:settimeout(10)
+    conns[i]:settimeout(60)
   end
   return conns
 end
@@ -57,7 +57,7 @@ describe("a server under load", function()
     for _ = 1, 5 do
       for _, s in ipairs { server, second } do
         local conn <close> = connect(s)
-        conn:settimeout(5)
+        conn:settimeout(60)
         assert.equal("2", (conn:receive()))
       end
     end
@@ -163,7 +163,7 @@ describe("a server under load", function()
     local server <close> = stream(servers.echo)
     local warnings = servers.warnings(server)
     local conn <close> = connect(server)
-    conn:settimeout(10)
+    conn:settimeout(60)
     conn:send "hi\n"
     assert.equal("hi", (conn:receive()))
     assert.same({ 3, { "Operation not permitted" } }, { failures, warnings })

@@ -25,7 +25,7 @@ until not file
 fillers[#fillers]:close() -- one can be accepted
 for _, client in ipairs(clients) do
   client:connect("127.0.0.1", server.port)
-  client:settimeout(10)
+  client:settimeout(60)
 end
 while #server < 1 do green.sleep(0.001) end
 green.sleep(0.03) -- it looks again

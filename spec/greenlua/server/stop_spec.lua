@@ -39,7 +39,7 @@ for what, pool in pairs(pools) do
   describe("StreamServer:stop " .. what, function()
     it("listens no more, and waits for handlers", function()
       local server, conns = busy(3, pool())
-      local g = green.spawn(server.stop, server, 5)
+      local g = green.spawn(server.stop, server, 60)
       turns()
       assert.same({ nil, "connection refused" }, { socket.connect("127.0.0.1", server.port) })
       assert.is_false(g:ready())
@@ -80,7 +80,7 @@ for what, pool in pairs(pools) do
       local conn <close> = assert(socket.tcp4())
       conn:settimeout(0) -- or the handler would begin while it connects
       conn:connect("127.0.0.1", server.port)
-      conn:settimeout(5)
+      conn:settimeout(60)
       while #server == 0 do green.sleep(0) end
       assert.is_false(server:stop(0))
       assert.same({ nil, "closed", "" }, { conn:receive() })
@@ -143,7 +143,7 @@ describe("StreamServer:stop", function()
     end)
     conns[1]:send "stop\n"
     turns()
-    assert.is_true(server:stop(5))
+    assert.is_true(server:stop(60))
     assert.equal("done", (conns[1]:receive()))
     close_all(conns)
   end)
@@ -170,7 +170,7 @@ describe("StreamServer:stop", function()
   it("ends any number of calls at once", function()
     local server, conns = busy(2)
     local calls = {}
-    for i = 1, 3 do calls[i] = green.spawn(server.stop, server, 5) end
+    for i = 1, 3 do calls[i] = green.spawn(server.stop, server, 60) end
     turns()
     for _, conn in ipairs(conns) do conn:send "x\n" end
     for _, g in ipairs(calls) do assert.is_true(g:get()) end
@@ -250,7 +250,7 @@ describe("StreamServer:stop", function()
     turns()
     local other = pool:spawn(green.sleep, 100) -- the server waits in accept
     local conn <close> = connect(server)
-    conn:settimeout(5)
+    conn:settimeout(60)
     servers.await(function() return #server == 1 end)
     assert.is_false(server:stop(0))
     assert.same({ nil, "closed", "" }, { conn:receive() })
@@ -267,7 +267,7 @@ describe("StreamServer:stop", function()
     while #server < 3 do green.sleep(0) end -- the last one has not begun
     pool:kill()
     for _, conn in ipairs(conns) do
-      conn:settimeout(5)
+      conn:settimeout(60)
       assert.same({ nil, "closed", "" }, { conn:receive() })
     end
     assert.equal(0, #server)
@@ -307,7 +307,7 @@ describe("StreamServer:serve_forever", function()
     servers.await(function() return server.started end)
     local conn <close> = connect(server)
     servers.await(function() return #server == 1 end)
-    local stop = green.spawn(server.stop, server, 5)
+    local stop = green.spawn(server.stop, server, 60)
     green.sleep(0.002)
     conn:send "late\n"
     assert.equal("late", (conn:receive()))

@@ -17,13 +17,13 @@ local known, line, call, method, section =
 local server = assert(socket.bind("127.0.0.1", 0))
 local port = math.tointeger(select(2, server:getsockname()))
 known[port] = "PORT"
-assert(server:settimeout(5))
+assert(server:settimeout(60))
 
 local function couple()
   local client = assert(socket.connect("127.0.0.1", port))
   local peer = assert(server:accept())
-  client:settimeout(5)
-  peer:settimeout(5)
+  client:settimeout(60)
+  peer:settimeout(60)
   return client, peer
 end
 
@@ -120,15 +120,15 @@ elapsed(0.05, function() return peer:receive() end)
 peer:settimeout(nil)
 peer:settimeout(0.05, "t")
 elapsed(0.05, function() return peer:receive() end)
-peer:settimeout(5)
+peer:settimeout(60)
 peer:settimeout(0.05, "t")
 elapsed(0.05, function() return peer:receive() end)
 server:settimeout(0.05)
 elapsed(0.05, function() return server:accept() end)
 server:settimeout(0)
 method(server, "accept")
-server:settimeout(5)
-peer:settimeout(5)
+server:settimeout(60)
+peer:settimeout(60)
 peer:settimeout(nil, "t")
 
 section "send"
@@ -159,10 +159,10 @@ while at and at < #big do
   if not last and err ~= "timeout" then break end
   at = last or index
 end
-peer:settimeout(5)
+peer:settimeout(60)
 local rest = peer:receive(#big - total)
 line("all of it", at == #big, total + #rest == #big)
-client:settimeout(5)
+client:settimeout(60)
 
 section "counts"
 call("getstats", function()
@@ -226,7 +226,7 @@ method(peer, "receive", 2, "87")
 method(peer, "receive", 0)
 method(peer, "receive", "*a")
 method(peer, "setoption", "keepalive", true)
-method(peer, "settimeout", 1)
+method(peer, "settimeout", 60)
 call("tostring", tostring, peer)
 method(peer, "connect", "127.0.0.1", port)
 line("connected again", peer:getfd() > 2)

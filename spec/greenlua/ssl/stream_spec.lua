@@ -87,7 +87,7 @@ describe("a TLS connection", function()
       local conn <close> = assert(server:accept(listener:accept(), 5))
       for line in conn:lines() do conn:send(line .. "\n") end
     end)
-    local conn <close> = assert(client:connect(tls.connect(through), "localhost", 5))
+    local conn <close> = assert(client:connect(tls.connect(through), "localhost", 60))
     conn:send "x\n"
     conn:receive()
     local before = #sizes
@@ -105,7 +105,7 @@ describe("a TLS connection", function()
     assert.same({ nil, "timeout", "par" }, { b:receive() })
     b:settimeout(0)
     assert.same({ nil, "timeout", "" }, { b:receive() })
-    b:settimeout(5)
+    b:settimeout(60)
     a:send "tial\n"
     assert.equal("tial", b:receive())
     local sent = sockets.stuff(a, 100000)
@@ -190,10 +190,10 @@ describe("a TLS connection", function()
     local a, b = couple()
     assert.same({ nil, "timeout" }, { socket.wait_read(b, 0.005) })
     a:send(("x"):rep(100000))
-    assert.is_true(socket.wait_read(b, 5))
+    assert.is_true(socket.wait_read(b, 60))
     local got = #b:receive(1)
     while got < 100000 do
-      local readable = socket.select({ b }, nil, 5)
+      local readable = socket.select({ b }, nil, 60)
       assert.equal(b, readable[1])
       got = got + #b:receive_some(1000)
     end
@@ -225,7 +225,7 @@ describe("a TLS connection", function()
       assert.is_true(a:update_keys())
       a:send "x"
     end
-    b:settimeout(5)
+    b:settimeout(60)
     assert.equal(("x"):rep(50), b:receive(50))
     a:close()
     b:close()
@@ -237,14 +237,14 @@ describe("a TLS connection", function()
     local program <close> = support.start { "-e", ([[ -- luacheck: ignore
       local green = require "greenlua"
       local c = assert(green.ssl.client { ca = %q })
-      local conn = assert(c:connect(assert(green.socket.connect("127.0.0.1", %d)), "localhost", 5))
+      local conn = assert(c:connect(assert(green.socket.connect("127.0.0.1", %d)), "localhost", 60))
       assert(conn:receive() == "one")
       conn:send "gathered\n" -- there is more to read
       os.exit(0)
     ]]):format(ca.certificate, port) }
     local conn <close> = assert(server:accept(listener:accept(), 5))
     conn:send "one\ntwo\n"
-    conn:settimeout(5)
+    conn:settimeout(60)
     assert.equal("gathered", conn:receive())
     assert.same({ "", "" }, { sockets.await_end(program) })
   end)

@@ -73,7 +73,7 @@ describe("http.client, given noise (seed " .. seed .. ")", function()
       local mine = text
       send_in_pieces(peer, mine)
     end)
-    local client <close> = http.client { timeout = 5, max_body = 1 << 20 }
+    local client <close> = http.client { timeout = 60, max_body = 1 << 20 }
     for _ = 1, times do
       local body
       text, body = check()
