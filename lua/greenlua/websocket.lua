@@ -416,6 +416,8 @@ end
 -- * `headers`: table of further fields; `origin`: one of them.
 -- * `timeout` (30): seconds until the connection is open; or a Timeout, or false.
 -- * `tls`: for `wss:`, options of `ssl.client` or a Context.
+-- * `proxy`: a URL, or false; otherwise as the environment says; see `greenlua.http.client`.
+--   `proxy_tls`: for an `https://` proxy, as `tls`.
 -- * `connect`: table of further options of `socket.connect`.
 -- * `socket`: speak over this connected socket instead.
 -- @usage local ws <close> = assert(websocket.connect("wss://example.org/chat",

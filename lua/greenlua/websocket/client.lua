@@ -5,6 +5,7 @@
 local core = require "greenlua.core.websocket"
 local extension = require "greenlua.websocket.extension"
 local now = require("greenlua.core").now
+local proxies = require "greenlua.http.client.proxy"
 local socket = require "greenlua.socket"
 local timeouts = require "greenlua.core.timeout"
 
@@ -36,8 +37,9 @@ local function parse(url)
   port = tonumber(port) or schemes[scheme]
   if port > 65535 then bad_url(url, "bad port") end
   if target == "" or target:sub(1, 1) ~= "/" then target = "/" .. target end
-  return { tls = scheme == "wss" or scheme == "https", host = host, port = math.tointeger(port),
-    place = place, target = target, user = user }
+  local tls = scheme == "wss" or scheme == "https"
+  return { tls = tls, scheme = tls and "https" or "http", host = host,
+    port = math.tointeger(port), place = place, target = target, user = user }
 end
 
 -- The request ----------------------------------------------------------------------------
@@ -148,8 +150,28 @@ end
 
 -- All of it ------------------------------------------------------------------------------
 
+-- Bytes pass through a proxy: a tunnel, or SOCKS.
+local function open_through(proxy, at, settings, deadline)
+  local ssl, place, problem = require "greenlua.ssl", { proxy = proxy }, nil
+  if at.tls then place.context, problem = ssl.to_client(settings.tls or true) end
+  if not problem and proxy.scheme == "https" then
+    place.proxy_context, problem = ssl.to_client(settings.proxy_tls or true)
+  end
+  if problem then return nil, problem end
+  local conn, err = require("greenlua.http.client.connection").open(at, place,
+    { timeouts = {}, connect = settings.connect or {}, limits = {} },
+    not timeouts.is(deadline) and deadline or nil)
+  if not conn then return nil, err end
+  local sock = conn:give_away()
+  sock:settimeout()
+  return sock
+end
+
 local function open(at, settings, deadline)
   if settings.socket then return settings.socket end
+  local proxy, problem = proxies.find(at, settings.proxy)
+  if problem then return nil, problem end
+  if proxy then return open_through(proxy, at, settings, deadline) end
   local o = {}
   for name, value in pairs(settings.connect or {}) do o[name] = value end
   o.host, o.port = o.host or at.host, o.port or at.port

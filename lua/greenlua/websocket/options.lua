@@ -53,6 +53,8 @@ local known = {
     end },
     tls = { "a table or a Context", function(v) return v == true or is_table(v)
       or type(v) == "userdata" end },
+    proxy = { "a URL or false", function(v) return v == false or type(v) == "string" end },
+    proxy_tls = { "a table or a Context", is_table },
     connect = { "a table", is_table },
     socket = { "a connected socket", function(v) return type(v) == "userdata" end },
   }, { __index = common }),

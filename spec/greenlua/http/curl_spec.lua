@@ -10,6 +10,8 @@ describe("http.Server, asked by curl", function()
   local function handler(req, res)
     if req.path == "/echo" then return web.must(req:read "a") end
     if req.path == "/big" then return res:send_file(path) end
+    if req.path == "/interim" then res:inform(103, { Link = "</style.css>" }) end
+    if req.path:find "^/%.%." then return req.raw_path end
     if req.path == "/stream" then return ("a b c"):gmatch "%S" end
     if req.path == "/agent" then return req.version .. " " .. tostring(req.remote_host) end
     return "hello"
@@ -75,6 +77,26 @@ describe("http.Server, asked by curl", function()
     assert.equal("abc", curl "SECURE/stream")
     assert.equal("abc", curl "--http1.0 PLAIN/stream")
     assert.matches("^HTTP/1.1 200 OK\r\n.*\r\nContent%-Length: 1600000\r\n", curl "-I SECURE/big")
+  end)
+
+  it("serves one request after another, whatever they are, on one connection", function()
+    assert.equal("hello|posted|HEAD|abc|hello|0", curl("-w '|' PLAIN/ --next -w '|' -d posted "
+      .. "PLAIN/echo --next -I -o /dev/null -w 'HEAD|' PLAIN/big --next -w '|' PLAIN/stream "
+      .. "--next -w '|%{num_connects}' -X OPTIONS PLAIN/"))
+    assert.equal("1.1 5 text/plain; charset=utf-8\n", curl("-I -o /dev/null "
+      .. "-w '%{http_version} %header{content-length} %header{content-type}\\n' SECURE/"))
+  end)
+
+  it("sends several parts, interim responses, and paths as they are", function()
+    local parts = curl "-r 0-3,16-19,-2 SECURE/big"
+    local found = {}
+    for range, bytes in parts:gmatch "Content%-Range: bytes ([%d-]+)/1600000\r\n\r\n(%x+)\r\n" do
+      found[#found + 1] = range .. " " .. bytes
+    end
+    assert.same({ "0-3 0123", "16-19 0123", "1599998-1599999 ef" }, found)
+    assert.matches("^HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\nHTTP/1.1 200 OK\r\n",
+      curl "-i PLAIN/interim")
+    assert.equal("/../%2e%2e/etc", curl "--path-as-is PLAIN/../%2e%2e/etc")
   end)
 
   it("resumes what was cut", function()

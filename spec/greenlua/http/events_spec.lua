@@ -143,4 +143,23 @@ describe("http.events", function()
     for i = 1, 3 do assert.matches("bad argument #2 to 'events'", failures[i]) end
     for i = 4, 7 do assert.matches("bad argument #1 to 'send'", failures[i]) end
   end)
+
+  it("gives up a client that takes too little", function()
+    local ended = green.AsyncResult()
+    local strict <close> = web.server(function(req, res)
+      req.socket:setoption("send-buffer-size", 16384)
+      local events = res:events { on_gone = function() end }
+      local ok, err
+      repeat ok, err = events:send(("x"):rep(10000)) until not ok
+      ended:set(err)
+    end, { write_rate = 1e9, write_grace = 0.05 })
+    local conn <close> = web.connect(strict)
+    conn:setoption("recv-buffer-size", 4096)
+    conn:send(web.request("GET", "/"))
+    local sipping <close> = green.spawn(function()
+      while conn:receive_some(100) do green.sleep(0.001) end
+    end)
+    assert.equal("timeout", ended:get(10))
+    sipping:kill()
+  end)
 end)

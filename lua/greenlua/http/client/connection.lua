@@ -126,7 +126,7 @@ local function reach(held, url, place, options, deadline)
   local ok, before = true, deadline_of(timeouts.connect, deadline)
   if proxy.socks then
     ok, err = socks.connect(sock, url, proxy, options.connect, before)
-  elseif url.scheme == "https" then
+  elseif not place.forwarder then
     ok, err = tunnel(sock, url, proxy, options, before)
   end
   return ok, err, "proxy"
@@ -149,8 +149,8 @@ end
 
 --- Connect.
 -- @tparam table url
--- @tparam table place `proxy`; contexts of TLS for it, `proxy_context`, and for the server,
---   `context`
+-- @tparam table place `proxy`; `forwarder`: the same, if it is to pass requests on, not bytes;
+--   contexts of TLS for it, `proxy_context`, and for the server, `context`
 -- @tparam table options `timeouts`, `connect`, `limits`
 -- @tparam ?number deadline
 -- @treturn[1] table connection
