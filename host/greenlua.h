@@ -41,11 +41,11 @@
  * C stacks.  C functions that greenlets call have 1 MiB of stack.  An error of
  * Lua's is a longjmp, which no destructor of C++ notices.
  *
- * What is yours stays yours.  Nothing is global, no signal is caught, nothing
- * calls exit or writes to stderr but the default of on_error.  On a loop of
- * yours we start and stop watchers of our own, which do not keep it going (but
- * see GREEN_KEEP_LOOP).  A Lua state of yours is not closed; if you close it
- * first, the hub is closed with it.
+ * What is yours stays yours.  Nothing is global, no signal is caught (but for
+ * limits of time), nothing calls exit or writes to stderr but the default of
+ * on_error.  On a loop of yours we start and stop watchers of our own, which do
+ * not keep it going (but see GREEN_KEEP_LOOP).  A Lua state of yours is not
+ * closed; if you close it first, the hub is closed with it.
  *
  * Functions return GREEN_OK (0), something greater, or one of the codes below;
  * green_strerror and green_message have words for them.
