@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "embed/limit.h"
 #include "greenlualib.h"
 #include "state.h"
 
@@ -25,6 +26,24 @@ static int spawn(lua_State *L) {
   gr_state *S = gr_state_of(L);
   check_callable(L, 1);
   gr_greenlet *g = gr_greenlet_new(L, S, lua_gettop(L) - 1);
+  gr_greenlet_start(L, S, g);
+  return 1;
+}
+
+/* account() -> of the running greenlet, or nil if it has none of its own */
+static int account(lua_State *L) {
+  gr_state *S = gr_state_of(L);
+  if (!S->limits || !gr_limit_push_account(L, S)) lua_pushnil(L);
+  return 1;
+}
+
+/* spawn_for(account, f, ...): what account() has returned */
+static int spawn_for(lua_State *L) {
+  gr_state *S = gr_state_of(L);
+  gr_greenlet *g = gr_greenlet_new(L, S, lua_gettop(L) - 2);
+  lua_pushvalue(L, 1);
+  if (S->limits && lua_isuserdata(L, 1)) gr_limit_charge(L, S);
+  lua_settop(L, 2);
   gr_greenlet_start(L, S, g);
   return 1;
 }
@@ -377,6 +396,8 @@ static int fail_allocation(lua_State *L) {
 
 int luaopen_greenlua_core(lua_State *L) {
   static const luaL_Reg funcs[] = {{"spawn", spawn},
+                                   {"spawn_for", spawn_for},
+                                   {"account", account},
                                    {"new", new},
                                    {"start", start},
                                    {"start_later", start_later},

@@ -169,15 +169,8 @@ static int length(lua_State *L) {
 
 /* call(f, ...) -> as pcall; by the hub, so it cannot block. */
 static int call_as_hub(lua_State *L) {
-  gr_hub *hub = &gr_state_of(L)->hub;
-  gr_waiter *me = hub->current;
-  bool passing = hub->passing;
   luaL_checkany(L, 1);
-  hub->current = NULL;
-  hub->passing = true;
-  int status = lua_pcall(L, lua_gettop(L) - 1, 0, 0);
-  hub->passing = passing;
-  hub->current = me;
+  int status = gr_call_as_hub(L, gr_state_of(L), lua_gettop(L) - 1, 0);
   lua_pushboolean(L, status == LUA_OK);
   lua_insert(L, 1);
   return lua_gettop(L);

@@ -142,26 +142,6 @@ static bool is_exit(gr_state *S, lua_State *L) {
   return is;
 }
 
-void gr_talk(gr_state *S, gr_greenlet *g, int n) {
-  gr_waiter *before = S->hub.current;
-  bool passing = S->hub.passing;
-  lua_State *inner = gr_enter_coroutine(S, S->talk);
-  S->hub.current = NULL;
-  S->hub.passing = true;
-  /* It may end others, which comes back here. */
-  if (!lua_checkstack(S->L, LUA_MINSTACK)) {
-    lua_pop(S->talk, n + 1);
-    gr_complain(S, g, "not enough memory");
-  } else if (lua_pcall(S->talk, n, 0, 0)) {
-    const char *why = lua_tostring(S->talk, -1);
-    gr_complain(S, g, why ? why : "(error object)");
-    lua_pop(S->talk, 1);
-  }
-  S->hub.passing = passing;
-  S->hub.current = before;
-  gr_enter_coroutine(S, inner);
-}
-
 /* (greenlet, state): keep the traceback of its coroutine, which stands where
  * it failed. */
 static int keep_traceback(lua_State *L) {

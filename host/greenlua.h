@@ -13,6 +13,8 @@
  *       green_free(hub);
  *     }
  *
+ *     cc host.c $(pkg-config --cflags --libs greenlua)      Lua 5.4.4 or later
+ *
  * Words.  A *greenlet* is a Lua coroutine that is scheduled; it *parks* where
  * it waits, until it is *woken*.  A *hub* schedules the greenlets of one Lua
  * state.  *Main* is your own C code, outside of all greenlets.
@@ -25,15 +27,25 @@
  * run by itself, on a loop and a clock of its own; elsewhere a wait in main is
  * refused with an error (spawn the function instead).
  *
- * Threads.  A hub belongs to the thread that opened it.  Any number of hubs
- * may be in a process, also in a thread; they share nothing.  Other threads
- * may call green_post, green_stop, green_done and green_free.
+ * Threads.  A hub belongs to the thread that opened it, and so does its Lua
+ * state.  Any number of hubs may be in a process, also in a thread; they share
+ * nothing.  Other threads may call green_post, green_stop, green_done and
+ * green_free.  A signal handler may call nothing here: let it write to a pipe,
+ * or have a thread sigwait and call green_stop.
  *
- * What is yours stays yours.  Nothing is global, no signal is caught, nothing
- * calls exit or writes to stderr but the default of on_error.  On a loop of
- * yours we start and stop watchers of our own, which do not keep it going (but
- * see GREEN_KEEP_LOOP).  A Lua state of yours is not closed; if you close it
- * first, the hub is closed with it.
+ * Your functions.  What we call of yours (config.open, on_error, print, clock,
+ * on_done, functions posted, those of green_each) may neither wait nor run or
+ * close a hub from inside: GREEN_EBUSY.  They may spawn, wake and kill. `alloc`
+ * and `drop` may call nothing here, and no Lua.
+ *
+ * C stacks.  C functions that greenlets call have 1 MiB of stack.  An error of
+ * Lua's is a longjmp, which no destructor of C++ notices.
+ *
+ * What is yours stays yours.  Nothing is global, no signal is caught (but for
+ * limits of time), nothing calls exit or writes to stderr but the default of
+ * on_error.  On a loop of yours we start and stop watchers of our own, which do
+ * not keep it going (but see GREEN_KEEP_LOOP).  A Lua state of yours is not
+ * closed; if you close it first, the hub is closed with it.
  *
  * Functions return GREEN_OK (0), something greater, or one of the codes below;
  * green_strerror and green_message have words for them.
@@ -100,7 +112,7 @@ enum {
 };
 
 typedef struct green_config {
-  size_t size;    /* set by green_defaults: the struct may grow */
+  size_t size;    /* set by green_defaults; see below */
   unsigned flags; /* 0 */
   /* The Lua state, which stays yours; NULL: a new one, closed with the hub. */
   lua_State *L;
@@ -142,12 +154,16 @@ GREEN_API int green_preload(lua_State *L);
  * outside of the state, and what green_config.grants adds.  There is no way to
  * files, sockets, processes, signals, C modules and os.exit, none to bytecode,
  * to finalizers (which cannot be stopped) and into the debug library; `require`
- * knows modules of greenlua only.  What you add to the globals is yours to
- * judge.  Together with limits of memory and time (see below) a script can take
- * no more than you give it, but for a C function that takes long: a pattern
- * with many repetitions on a long string is the one that Lua has; and but for
- * finalizers that HTTP's objects have, where sockets are granted: a script can
- * put its own in their place. */
+ * knows modules of greenlua only.  Those functions of Lua's that could run for
+ * as long as a script likes without any code in Lua (patterns, string.rep,
+ * table.concat, insert, move, remove, sort) are replaced by ones that do the
+ * same and can be stopped.  So together with limits of memory and time (see
+ * below) a script can take no more than you give it.  What you add to the
+ * globals is yours to judge.  Where sockets are granted a script can put a
+ * finalizer of its own in the place of those that HTTP's objects have.
+ *
+ * Scripts in one such state share all of its globals, and can change them for
+ * each other: give each of them a state. */
 GREEN_API int green_opensandbox(lua_State *L);
 
 /* green_config.grants.  Sockets include UNIX ones, and files: of keys and
@@ -162,7 +178,12 @@ enum {
 /* What the hub of a state was opened with. */
 GREEN_API unsigned green_grants(lua_State *L);
 
-/* All fields zero but size and open, which is green_openlibs. */
+/* All fields zero but size and open, which is green_openlibs.
+ *
+ * Structs with a `size` may grow at their end.  It is that of the header which
+ * you compile with: a library that is newer takes what is not there for zero,
+ * an older one refuses (GREEN_EINVAL) what it does not know and is not zero.
+ * Of what is filled for you, so much is filled as both know. */
 static inline green_config green_defaults(void) {
   green_config c;
   memset(&c, 0, sizeof c);
@@ -178,7 +199,8 @@ GREEN_API green_hub *green_open(const green_config *c, int *code);
 /* End every greenlet (their pending <close> variables run), free all that the
  * hub has, and close the Lua state if it is the hub's.  C functions that wait
  * in place get GREEN_ECLOSED before.  From main only; GREEN_ECLOSED if it is
- * closed already.  Every later call with the hub answers so. */
+ * closed already.  Every later call with the hub answers so.  It waits for
+ * functions that run on threads of the pool (see green_work). */
 GREEN_API int green_close(green_hub *hub);
 
 /* Close, if it is not, and give the hub back: the last call with it.  In
@@ -220,8 +242,8 @@ GREEN_API int green_stop(green_hub *hub);
 GREEN_API int green_step(green_hub *hub, int64_t budget);
 
 /* 3. As 2, from another loop (epoll, libuv, an engine's): call green_step when
- * the descriptor is readable or the time is up; do not read from it.  The
- * descriptor is the hub's.  Or GREEN_ESYS. */
+ * the descriptor is readable (it stays so until then) or the time is up; do not
+ * read from it.  The descriptor is the hub's.  Or GREEN_ESYS. */
 GREEN_API int green_fd(green_hub *hub);
 
 /* Nanoseconds until green_step has something to do: 0 now, -1 when the
@@ -254,9 +276,10 @@ typedef struct green_options {
   int64_t cpu_budget; /* of its own, and of what it starts; 0: none */
 } green_options;
 
-/* Pops a function and `nargs` arguments from L, like lua_call, and lets a
- * greenlet run it soon.  `o` may be NULL.  A new reference to it, or NULL for
- * want of memory or in the wrong thread (green_message). */
+/* Pops a function and `nargs` arguments from L (any thread of the Lua state),
+ * like lua_call, and lets a greenlet run it soon.  `o` may be NULL.  A new
+ * reference to it, or NULL: no function, no memory, options that make no sense,
+ * the wrong thread (green_message). */
 GREEN_API green_greenlet *green_spawn(lua_State *L, int nargs,
                                       const green_options *o);
 
@@ -327,18 +350,24 @@ GREEN_API int green_count(green_hub *hub, green_stats *stats);
 /* Memory.  Who asks for more than the state may have, after all garbage has
  * been collected, gets the error "not enough memory": a greenlet ends with it,
  * what it held becomes garbage, and the others go on.  Only Lua's memory is
- * counted: C stacks are limited by max_stacks, what C libraries take by them.
+ * counted: C stacks are limited by max_stacks (each takes from 8 KB to 1 MiB),
+ * what C libraries take by them.
  *
  * Time slice.  A greenlet that runs for longer gives way, wherever it stands in
  * Lua code, and goes on when its turn comes: a `while true do end` holds the
  * others up for at most two slices.  So others run where a script does not
  * wait; what relied on that not happening needs a lock.  It keeps its C stack
- * meanwhile.  A C function (string.rep, a pattern that backtracks) is not
- * interrupted, nor are finalizers, main, a coroutine that C code has resumed by
- * itself, and one with a debug hook.
+ * meanwhile.  Not interrupted are: a C function (a pattern that backtracks; see
+ * green_opensandbox), finalizers, main, a coroutine that C code has resumed by
+ * itself, and one with a debug hook.  A function of a script's that the hub
+ * itself calls (Greenlet:rawlink, __tostring of an error in a report) cannot
+ * give way: it is ended after 16 slices.
  *
  * CPU budget.  Beyond it each instruction of the greenlet raises an error, in
- * the handlers of errors and in `<close>` variables, too, until it has ended.
+ * the handlers of errors, too, until it has ended.  Its `<close>` variables are
+ * closed wherever it stood: locks, sockets and what C functions close are given
+ * back; a __close of the script's own, in Lua, is called and ends at its first
+ * instruction.
  *
  * With limits of time the hub has a thread, which sends the hub's own thread
  * the signal `time_signal` when a slice is overrun (never while nothing is).
@@ -353,8 +382,8 @@ GREEN_API int green_count(green_hub *hub, green_stats *stats);
 /* Set or change what green_config says of the state's memory. */
 GREEN_API int green_limit_memory(green_hub *hub, size_t bytes);
 
-/* And of time, for all greenlets without limits of their own.  GREEN_EBUSY,
- * GREEN_ENOMEM, GREEN_ESYS. */
+/* And of time, for all greenlets without limits of their own; 0, 0: none any
+ * more.  GREEN_EBUSY, GREEN_ENOMEM, GREEN_ESYS. */
 GREEN_API int green_limit_time(green_hub *hub, int64_t time_slice,
                                int64_t cpu_budget);
 

@@ -183,6 +183,9 @@ int gr_give_way(lua_State *L, gr_state *S, lua_KContext ctx, lua_KFunction k);
  * so gr_hub_reserve first.  `what` may be NULL. */
 void gr_yield_in_place(lua_State *L, gr_state *S, const gr_wait *what);
 
+/* lua_pcall, as if the hub itself called: so that nothing in it can wait. */
+int gr_call_as_hub(lua_State *L, gr_state *S, int nargs, int nresults);
+
 /* --- greenlets ---------------------------------------------------------- */
 
 /* Pops a function and its `nargs` arguments, pushes a greenlet that will run

@@ -122,15 +122,9 @@ static int less(lua_State *L) {
 
 /* Call the function and its two arguments on top of L. */
 static bool ask(lua_State *L, grb_queue *q) {
-  gr_state *S = gr_state_peek(L);
-  gr_waiter *me = S->hub.current;
-  bool passing = S->hub.passing;
-  S->hub.current = NULL;
-  S->hub.passing = q->comparing = true;
-  int status = lua_pcall(L, 2, 1, 0);
+  q->comparing = true;
+  int status = gr_call_as_hub(L, gr_state_peek(L), 2, 1);
   q->comparing = false;
-  S->hub.passing = passing;
-  S->hub.current = me;
   if (status != LUA_OK) lua_error(L);
   bool yes = lua_toboolean(L, -1);
   lua_pop(L, 1);

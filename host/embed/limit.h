@@ -47,6 +47,7 @@ typedef struct gr_limits {
   int64_t since;       /* the thread's CPU time when that began */
   unsigned talk_run;   /* a run in which the hub itself takes long, */
   int64_t talk_since;  /* and the CPU time when that was seen */
+  unsigned told_run;   /* and that has been told of */
   unsigned overrun;    /* the run that is to give way */
   unsigned spared;     /* times that a run was not stopped, and which one: */
   unsigned spared_run;
@@ -76,6 +77,12 @@ void gr_limit_greenlet(lua_State *L, gr_state *S, int64_t slice,
 /* The greenlet on top of L is about to start: it draws on the account of the
  * one that runs.  As above. */
 void gr_limit_inherit(lua_State *L, gr_state *S);
+
+/* Push the account that the running greenlet draws on, if it is not that of
+ * all.  And: the greenlet below it on L, which has not started, draws on the
+ * account on top (popped).  May raise for want of memory. */
+bool gr_limit_push_account(lua_State *L, gr_state *S);
+void gr_limit_charge(lua_State *L, gr_state *S);
 
 /* The account that a greenlet draws on; NULL: time is not limited. */
 gr_account *gr_account_of(gr_state *S, const gr_greenlet *g);

@@ -10,7 +10,7 @@
 #include "limit.h"
 
 /* What is looked at: a link and the first small fields. */
-enum { HEAD = sizeof(void *) + 8 };
+enum { HEAD = sizeof(void *) + 4 };
 
 typedef unsigned char head[HEAD];
 

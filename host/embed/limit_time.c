@@ -97,11 +97,20 @@ static int end_it(lua_State *L, gr_state *S) {
   return raise_unhandled(L);
 }
 
+/* Of the hub's own, and of all others that it calls in this run. */
+static int end_talk(lua_State *L, gr_state *S) {
+  gr_limits *l = S->limits;
+  if (l->told_run != S->hub.runs)
+    gr_complain(S, NULL, "a function that the hub calls takes too long");
+  l->told_run = S->hub.runs;
+  lua_sethook(L, on_overrun, LUA_MASKCOUNT, 1);
+  return raise_unhandled(L);
+}
+
 /* What stands on a C stack of its own keeps that. */
 static int step_aside(lua_State *L, gr_state *S) {
-  bool hub = !S->hub.current;
-  if (hub) gr_complain(S, NULL, "a function that the hub calls takes too long");
-  if (hub || gr_hub_reserve(&S->hub)) return raise_unhandled(L);
+  if (!S->hub.current) return end_talk(L, S);
+  if (gr_hub_reserve(&S->hub)) return raise_unhandled(L);
   S->limits->preemptions++;
   gr_yield_in_place(L, S, &gr_wait_slice);
   return 0;
@@ -122,7 +131,7 @@ static void on_overrun(lua_State *L, lua_Debug *ar) {
   gr_state *S = gr_state_peek(L);
   gr_limits *l = S ? S->limits : NULL;
   gr_account *a = l ? current_account(S) : NULL;
-  if (a && is_spared(L, S, ar)) {
+  if ((a || (l && !S->hub.current)) && is_spared(L, S, ar)) {
     lua_sethook(L, on_overrun, LUA_MASKCOUNT, LATER);
     return;
   }
@@ -283,6 +292,21 @@ static void keep(lua_State *L, gr_state *S) {
   lua_pop(L, 2);
 }
 
+bool gr_limit_push_account(lua_State *L, gr_state *S) {
+  gr_account *a = current_account(S);
+  if (!a || a == &S->limits->all) return false;
+  gr_push_table(L, S, GR_T_ACCOUNT);
+  gr_push_greenlet(L, S, (gr_greenlet *)(void *)S->hub.current);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  return true;
+}
+
+void gr_limit_charge(lua_State *L, gr_state *S) {
+  ((gr_greenlet *)lua_touserdata(L, -2))->account = lua_touserdata(L, -1);
+  keep(L, S);
+}
+
 /* The parent is its user value, so that it lives as long. */
 void gr_limit_greenlet(lua_State *L, gr_state *S, int64_t slice,
                        int64_t budget) {
@@ -290,13 +314,7 @@ void gr_limit_greenlet(lua_State *L, gr_state *S, int64_t slice,
   gr_account *by = current_account(S);
   gr_account *a = lua_newuserdatauv(L, sizeof *a, 1);
   *a = (gr_account){by ? by : &S->limits->all, slice, budget, 0};
-  if (by && by != &S->limits->all) {
-    gr_push_table(L, S, GR_T_ACCOUNT);
-    gr_push_greenlet(L, S, (gr_greenlet *)(void *)S->hub.current);
-    lua_rawget(L, -2);
-    lua_setiuservalue(L, -3, 1);
-    lua_pop(L, 1);
-  }
+  if (gr_limit_push_account(L, S)) lua_setiuservalue(L, -2, 1);
   keep(L, S);
   g->account = a;
   S->limits->several = true;
@@ -305,12 +323,5 @@ void gr_limit_greenlet(lua_State *L, gr_state *S, int64_t slice,
 
 void gr_limit_inherit(lua_State *L, gr_state *S) {
   gr_greenlet *g = lua_touserdata(L, -1);
-  gr_account *by = current_account(S);
-  if (g->account || !by || by == &S->limits->all) return;
-  gr_push_table(L, S, GR_T_ACCOUNT);
-  gr_push_greenlet(L, S, (gr_greenlet *)(void *)S->hub.current);
-  lua_rawget(L, -2);
-  lua_remove(L, -2);
-  keep(L, S);
-  g->account = by;
+  if (!g->account && gr_limit_push_account(L, S)) gr_limit_charge(L, S);
 }

@@ -226,7 +226,7 @@ local function add_link(g, kind, callback, observer)
     links = {}
     extra.links = links
   end
-  links[#links + 1] = { kind = kind, callback = callback,
+  links[#links + 1] = { kind = kind, callback = callback, account = core.account(),
     observer = observer or kind == "link" or kind == "link_exception" }
   core.linked(g, true)
   if core.ready(g) then core.spawn(M._notify, g) end
@@ -390,7 +390,7 @@ local function notify(g)
     if kind == "rawlink" then
       call_raw(link.callback, g)
     elseif kind == "link" or (kind == "link_exception") == failed then
-      core.spawn(link.callback, g)
+      core.spawn_for(link.account, link.callback, g)
     end
   end
   return observed

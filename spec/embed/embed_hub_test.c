@@ -158,8 +158,20 @@ static void survives_every_failing_allocation_at_opening(void) {
 
 /* --- threads -------------------------------------------------------------- */
 
+static green_greenlet *foreign;
+
 static void *use_wrongly(void *arg) {
   green_hub *hub = arg;
+  green_info info = {.size = sizeof info};
+  CHECK(green_kill(foreign, NULL) == GREEN_ETHREAD);
+  CHECK(green_end(foreign) == GREEN_ETHREAD);
+  CHECK(green_inspect(foreign, &info) == GREEN_ETHREAD);
+  CHECK(green_push(NULL, foreign) == GREEN_ETHREAD);
+  CHECK(green_traceback(NULL, foreign) == GREEN_ETHREAD);
+  CHECK(green_limit_memory(hub, 1) == GREEN_ETHREAD);
+  CHECK(green_limit_time(hub, 1, 1) == GREEN_ETHREAD);
+  CHECK(green_closing(hub, 0) == GREEN_ETHREAD);
+  green_release(foreign); /* which does nothing */
   green_stats stats = {.size = sizeof stats};
   CHECK(green_run(hub) == GREEN_ETHREAD);
   CHECK(green_next(hub) < -1);
@@ -173,8 +185,11 @@ static void *use_wrongly(void *arg) {
 static void refuses_other_threads(void) {
   green_hub *hub = embed_open(green_defaults());
   pthread_t thread;
+  foreign = embed_spawn(hub, "", 0, NULL);
   pthread_create(&thread, NULL, use_wrongly, hub);
   pthread_join(thread, NULL);
+  CHECK(green_run(hub) == GREEN_OK && embed_status(foreign) == GREEN_OK);
+  green_release(foreign);
   green_free(hub);
 }
 

@@ -372,6 +372,14 @@ static void ends_who_is_out_of_time_whatever_it_catches(void) {
       "local green = require 'greenlua'"
       " local function bomb() green.spawn(bomb) green.spawn(bomb) end bomb()",
       "while true do require('greenlua').sleep(0) end",
+      "local green = require('greenlua') local a = green.spawn(type, 1)"
+      " while true do a:link(function() " FOREVER " end) green.sleep(0) end",
+      "local green = require('greenlua') local g = green.spawn(green.sleep, 0)"
+      " g:link(function() " FOREVER " end) g:join()",
+      "local e = require('greenlua').Event()"
+      " while true do e:rawlink(function() " FOREVER " end) e:set() end",
+      "local q = require('greenlua').PriorityQueue(nil, {2, 1}, "
+      "function() " FOREVER " end) while true do pcall(q.put, q, 1) end",
   };
   for (size_t i = 0; i < sizeof stubborn / sizeof *stubborn; i++) {
     green_hub *hub = embed_open(quiet());

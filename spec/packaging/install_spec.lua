@@ -99,13 +99,17 @@ if not sanitized then
 end
 
 describe("the manual page", function()
-  it("has no mistakes, and tells of every option", function()
+  it("has no mistakes, and tells of every option and variable", function()
     local _, warnings = sh "man --warnings -l -Tutf8 doc/greenlua.1 >/dev/null"
     assert.equal("", warnings)
     local page = sh "cat doc/greenlua.1":gsub("\\%-", "-")
     local _, help = support.run { "--help" }
     for option in help:gmatch "\n  (%-%S*)" do
       assert.is_truthy(page:find(option, 1, true), option)
+    end
+    local variables = sh [[grep -rhoE '"GREENLUA_[A-Z_]+"' host lua bindings | sort -u]]
+    for name in variables:gmatch '"(.-)"' do
+      assert.is_truthy(page:find(name, 1, true), name)
     end
   end)
 end)
@@ -118,13 +122,15 @@ if support.preset == "release" then
       sh("dpkg-deb -x '%s'/*.deb '%s/root'", dir, dir)
       local info = sh("dpkg-deb -f '%s'/*.deb Package Version Depends", dir)
       assert.matches("Package: greenlua\n", info)
-      for _, package in ipairs { "libc6", "libev4", "liblua5.4-0", "libc-ares2" } do
+      for _, package in ipairs { "libc6", "libev4", "liblua5.4-0", "libc-ares2",
+        "libssl3", "libwslay1" } do
         assert.matches(package, info, 1, true)
       end
       assert.equal("42\n", (sh("'%s/root/usr/bin/greenlua' -e 'print(42)'", dir)))
       for _, path in ipairs { "include/greenlua.h", "lib/libgreenlua.so.0", "lib/libgreenlua.a",
         "lib/pkgconfig/greenlua.pc", "lib/cmake/greenlua/greenlua-config.cmake",
-        "lib/lua/5.4/greenlua.so", "share/man/man1/greenlua.1" } do
+        "lib/lua/5.4/greenlua.so", "share/man/man1/greenlua.1.gz", "share/doc/greenlua/copyright",
+        "share/doc/greenlua/changelog.gz" } do
         sh("test -e '%s/root/usr/%s'", dir, path)
       end
       sh("rm -rf '%s'", dir)
