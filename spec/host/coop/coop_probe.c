@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -280,10 +281,17 @@ static int l_send(lua_State *L) {
   return answer(L, send(fd_of(L), text, n, (int)luaL_optinteger(L, 3, 0)));
 }
 
+/* sendto(fd, text [, abstract name of a UNIX socket]) */
 static int l_sendto(lua_State *L) {
-  size_t n;
-  const char *text = text_of(L, &n);
-  return answer(L, sendto(fd_of(L), text, n, 0, NULL, 0));
+  size_t n, k = 0;
+  const char *text = text_of(L, &n), *name = luaL_optlstring(L, 3, NULL, &k);
+  struct sockaddr_un to = {.sun_family = AF_UNIX};
+  if (!name) return answer(L, sendto(fd_of(L), text, n, 0, NULL, 0));
+  luaL_argcheck(L, k < sizeof to.sun_path, 3, "too long");
+  memcpy(to.sun_path + 1, name, k);
+  return answer(
+      L, sendto(fd_of(L), text, n, 0, (struct sockaddr *)&to,
+                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + k)));
 }
 
 /* sendmsg(fd, text, text, descriptor) */
