@@ -10,12 +10,15 @@
 -- usage: coop_postgres.lua conninfo [queries [seconds each]]
 
 local green = require "greenlua"
-local luasql = require "luasql.postgres"
 
-local conninfo = assert(arg[1], "usage: coop_postgres.lua conninfo [queries [seconds each]]")
+local conninfo = arg[1]
+if not conninfo then
+  print "usage: greenlua --coop-libc coop_postgres.lua conninfo [queries [seconds each]]"
+  os.exit(1)
+end
 local queries, seconds = tonumber(arg[2]) or 50, tonumber(arg[3]) or 1
 
-local env = luasql.postgres()
+local env = require("luasql.postgres").postgres()
 
 -- Connections are made for this, and never shared: each is in the midst of
 -- something while it waits.

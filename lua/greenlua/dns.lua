@@ -65,9 +65,18 @@ local function misuse(method, n, expected, value, level)
     type(value) == "string" and ("%q"):format(value) or type(value)), level or 4)
 end
 
+local known_options = {}
+for name in ([[family socktype timeout passive canonname numerichost numericserv addrconfig
+    namereqd search servers]]):gmatch "%S+" do
+  known_options[name] = true
+end
+
 local function check_options(method, n, options)
   if options == nil then return {} end
   if type(options) ~= "table" then misuse(method, n, "a table of options", options) end
+  for name in pairs(options) do
+    if not known_options[name] then misuse(method, n, "an option", tostring(name)) end
+  end
   local family, socktype, timeout = options.family, options.socktype, options.timeout
   if timeout ~= nil and not is_timeout(timeout)
     and not (type(timeout) == "number" and timeout >= 0) then

@@ -24,6 +24,7 @@
 -- @module greenlua.monkey
 
 local capture = require "greenlua.monkey.capture"
+local object = require "greenlua.object"
 
 local M = {}
 
@@ -381,7 +382,9 @@ function M.get_original(module, name)
   if modules[module] ~= nil then
     value = modules[module] or load_original(module)
   else
-    value = package.loaded[module] or require(module)
+    local found
+    found, value = pcall(require, module)
+    if not found then object.misuse("%s", value) end
   end
   if name == nil then return value end
   local of = fields[module]

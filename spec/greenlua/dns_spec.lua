@@ -134,6 +134,8 @@ describe("greenlua.dns", function()
       assert.error_matches(function() dns.getaddrinfo("x", 1, { family = "unix" }) end, '"unix"')
       assert.error_matches(function() dns.getaddrinfo("x", 1, { timeout = -1 }) end, "timeout.*-1")
       assert.error_matches(function() dns.getaddrinfo("x", 1, "y") end, "table of options")
+      assert.error_matches(function() dns.getaddrinfo("x", 1, { famly = "inet" }) end,
+        '#3 to \'getaddrinfo\' %(an option expected, got "famly"')
       assert.error_matches(function() dns.resolve("x", "NONSENSE") end, '"NONSENSE"')
       assert.error_matches(function() dns.resolve(1) end, "#1 to 'resolve'")
       assert.error_matches(function() dns.use {} end, "Resolver expected")

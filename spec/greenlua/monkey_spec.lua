@@ -68,6 +68,11 @@ describe("greenlua.monkey", function()
         monkey.is_patched "string", monkey.get_original "string" == string)]])
   end)
 
+  it("has no original of a module that is not there", function()
+    assert.error_matches(function() require "greenlua.monkey".get_original "no.such.module" end,
+      "monkey_spec.lua:%d+: module 'no.such.module' not found:")
+  end)
+
   it("leaves out what it is told to, and takes it in later", function()
     prints("false\ttrue\tfalse\ntrue\ttrue\ttrue\ntrue\n", monkey .. [[
       local function tell()

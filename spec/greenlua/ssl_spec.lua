@@ -180,6 +180,9 @@ describe("greenlua.ssl", function()
       assert.matches("^hostname mismatch", (refused(nil, nameless)))
       local a = sockets.couple()
       assert.error_matches(function() client:connect(a, ".wild.example") end, "name of a host")
+      local longest = ("a."):rep(127) .. "a"
+      assert.error_matches(function() client:connect(a, longest .. "b") end, "name of a host")
+      assert.matches("^hostname mismatch", (refused(nil, nil, longest)))
     end)
 
     it("refuses whom no authority vouches for", function()

@@ -246,7 +246,18 @@ local function check_port(field, port)
   end
 end
 
+local known_options = {}
+for name in ([[host port timeout tls local_host local_port family attempt_delay resolution_delay
+    resolver]]):gmatch "%S+" do
+  known_options[name] = true
+end
+
 local function check(o)
+  for name in pairs(o) do
+    if not known_options[name] then
+      error(("bad argument #1 to 'connect' (unknown option '%s')"):format(tostring(name)), 3)
+    end
+  end
   if type(o.host) ~= "string" then bad("host", "a string", o.host) end
   check_port("port", o.port)
   if o.local_port ~= nil then check_port("local_port", o.local_port) end

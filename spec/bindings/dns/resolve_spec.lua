@@ -29,6 +29,18 @@ describe("greenlua.core.socket with a name", function()
   end)
   before_each(function() gate = green.Event() end)
 
+  it("leaves no descriptor where it asks what addresses this machine has", function()
+    local function lowest() -- descriptor that is free
+      local sock <close> = socket.tcp4()
+      return sock:getfd()
+    end
+    local before = lowest()
+    for _, family in ipairs { "inet", "inet6" } do
+      require("greenlua.core.dns").has_family(family)
+    end
+    assert.equal(before, lowest())
+  end)
+
   it("connects", function()
     local server <close>, port = sockets.listen()
     for _, create in ipairs { socket.tcp, socket.tcp4 } do

@@ -179,19 +179,42 @@ describe("greenlua.core.socket connect", function()
     assert.equal("connection refused", err)
   end)
 
-  it("ends when the socket is closed by another greenlet", function()
+  -- A UNIX server whose backlog is full, its path, and who fills it.
+  local function busy_server()
     local path = os.tmpname()
     os.remove(path)
-    local server <close> = socket.unix()
+    local server = socket.unix()
     assert(server:bind(path))
     assert(server:listen(0))
     local held = {}
-    for i = 1, 10 do -- until the backlog is full
+    for i = 1, 10 do
       local client = socket.unix()
       client:settimeout(0.01)
       if not client:connect(path) then break end
       held[i] = client
     end
+    return server, path, held
+  end
+
+  it("is interrupted where it waits for a UNIX server that is busy", function()
+    local server <close>, path, held = busy_server()
+    local client <close> = socket.unix()
+    assert.is_false(green.within(0.001, client.connect, client, path))
+    local g = green.spawn(client.connect, client, path)
+    green.sleep(0)
+    g:kill()
+    assert.is_true(green.GreenletExit.is(g.value))
+    client:settimeout(0.001)
+    assert.same({ nil, "timeout" }, { client:connect(path) })
+    server:accept():close()
+    client:settimeout()
+    assert.equal(1, (client:connect(path)))
+    for _, sock in ipairs(held) do sock:close() end
+    os.remove(path)
+  end)
+
+  it("ends when the socket is closed by another greenlet", function()
+    local server <close>, path, held = busy_server()
     local waiting = socket.unix()
     local g = green.spawn(waiting.connect, waiting, path)
     green.sleep(0.005)

@@ -150,6 +150,18 @@ describe("a name server", function()
     end)
   end
 
+  it("that sends a name of more than 255 bytes gives a malformed answer", function()
+    local function alias(name)
+      return code_of(function(q)
+        return reply(q, { answers = { record(5, 1, nameserver.name(name)) } })
+      end, "CNAME")
+    end
+    local label = ("x"):rep(63)
+    assert.is_nil(alias(table.concat({ label, label, label, ("x"):rep(61) }, ".")))
+    assert.equal("BADRESP", alias(table.concat({ label, label, label, ("x"):rep(62) }, ".")))
+    assert.equal("BADRESP", alias((label .. "."):rep(15)))
+  end)
+
   it("whose aliases go in circles gives a malformed answer", function()
     assert.equal("BADRESP", code_of(function(q)
       return reply(q, { answers = {

@@ -216,6 +216,8 @@ describe("socket.connect with a table", function()
         return conn
       end, "'connect' %(" .. one[1])
     end
+    assert.error_matches(function() socket.connect { host = "x", port = 1, timout = 1 } end,
+      "#1 to 'connect' %(unknown option 'timout'%)")
   end)
 
   describe("while names are looked up", function()

@@ -120,6 +120,28 @@ describe("greenlua.ssl as LuaSec", function()
     assert.matches("PSK", conn:info "cipher")
   end)
 
+  it("verifies whatever a certificate is for, if it is told so", function()
+    local mine = ca:issue("a client", {}, { purpose = "serverAuth" })
+    local function accepted(verifyext)
+      local _, _, _, said = couple(
+        config("client", { certificate = mine.certificate, key = mine.key }),
+        config("server", { verify = { "peer", "fail_if_no_peer_cert" }, cafile = ca.certificate,
+          verifyext = verifyext }))
+      return said[1]
+    end
+    assert.is_true(accepted "lsec_ignore_purpose")
+    assert.is_falsy(accepted())
+  end)
+
+  it("has certificates that can be closed", function()
+    local certificate = assert(ssl.loadcertificate(certificates.read(pair.certificate)))
+    do
+      local _ <close> = certificate
+      assert.equal("string", type(certificate:digest()))
+    end
+    assert.error_matches(function() certificate:digest() end, "the certificate is closed")
+  end)
+
   it("verifies by DANE", function()
     local file <close> = assert(io.popen("openssl x509 -outform DER -in " .. pair.certificate))
     local der = file:read "a"

@@ -167,6 +167,7 @@ describe("--coop-libc", function()
       local _ <close> = closing(fd, a)
       c.send(b, "data") -- that is not what is waited for
       after(c.send, b, "!", c.OOB)
+      eq({ 1, c.PRI, 0 }, c.poll { a, c.PRI, a, c.RDHUP })
       eq({ 2, c.PRI, c.PRI }, c.poll { a, c.PRI, a, c.PRI })
       eq({ 0, 0 }, c.poll({ a, 0 }, 1))
       eq({ 0, 0 }, c.poll({ a, c.RDHUP }, 1))

@@ -72,6 +72,15 @@ describe("--coop-libc parks in", function()
       after(function() c.sendto(b, "") c.send(b, "two") end)
       eq({ "" }, c.recv(a, 10))
       eq({ "tw" }, c.recv(a, 2, c.WAITALL))]] },
+    { "recv of what sendto has addressed", [[
+      local socket = require "greenlua.socket"
+      local there <close> = socket.unix.dgram()
+      local here <close> = socket.unix.dgram()
+      local name = ("greenlua-%p"):format(there)
+      assert(there:setsockname("\0" .. name))
+      after(function() eq({ 5 }, c.sendto(here:getfd(), "hello", name)) end)
+      c.nonblock(there:getfd(), false)
+      eq({ "hello" }, c.recv(there:getfd()))]] },
     { "recv at the end of a stream", [[
       local a, b = c.pair()
       local _ <close> = closing(a)

@@ -1,8 +1,10 @@
 /* coop_probe: writing. */
 #include "probe.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static const char *text_of(lua_State *L, size_t *n) {
@@ -30,10 +32,17 @@ static int l_send(lua_State *L) {
       L, send(probe_fd(L), text, n, (int)luaL_optinteger(L, 3, 0)));
 }
 
+/* sendto(fd, text [, abstract name of a UNIX socket]) */
 static int l_sendto(lua_State *L) {
-  size_t n;
-  const char *text = text_of(L, &n);
-  return probe_answer(L, sendto(probe_fd(L), text, n, 0, NULL, 0));
+  size_t n, k = 0;
+  const char *text = text_of(L, &n), *name = luaL_optlstring(L, 3, NULL, &k);
+  struct sockaddr_un to = {.sun_family = AF_UNIX};
+  int fd = probe_fd(L);
+  if (!name) return probe_answer(L, sendto(fd, text, n, 0, NULL, 0));
+  luaL_argcheck(L, k < sizeof to.sun_path, 3, "too long");
+  memcpy(to.sun_path + 1, name, k);
+  socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + k);
+  return probe_answer(L, sendto(fd, text, n, 0, (struct sockaddr *)&to, size));
 }
 
 /* sendmsg(fd, text, text, descriptor) */
