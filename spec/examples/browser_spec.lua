@@ -14,7 +14,7 @@ local support = require "spec.support"
 local web = require "spec.support.http"
 local websocket = require "greenlua.websocket"
 
-local COMMAND <const> = "timeout 18 /usr/bin/chromium --headless --no-sandbox --disable-gpu "
+local COMMAND <const> = "timeout 100 /usr/bin/chromium --headless --no-sandbox --disable-gpu "
   .. "--disable-quic --no-first-run --disable-background-networking --disable-component-update "
   .. "--disable-sync --user-data-dir=%s --virtual-time-budget=1000 --dump-dom '%s' 2>/dev/null"
 
@@ -28,7 +28,7 @@ describe("websocket_chat.lua, in Chromium,", function()
     local page = green.spawn(web.shell, COMMAND:format(folder,
       "http://" .. at .. "?name=Anna&say=hi"))
     local heard
-    repeat heard = json.decode(assert(ws:receive(18))) until heard.name == "Anna"
+    repeat heard = json.decode(assert(ws:receive(100))) until heard.name == "Anna"
     assert.same({ name = "Anna", text = "hi" }, heard)
     assert.matches("<b>Lua</b>&lt;b&gt;hello&lt;/b&gt; browser</li>", page:get())
     os.execute("rm -rf " .. folder)

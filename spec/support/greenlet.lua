@@ -2,7 +2,7 @@
 -- assertions a test fails on
 --
 --   a deadlock                    (LoopExit reaches main)
---   more than 120 seconds         (a Timeout, raised where the body is parked)
+--   more than 300 seconds         (a Timeout, raised where the body is parked)
 --   a greenlet left behind        (after a few turns in which it may end)
 --   a descriptor left behind      (after a full garbage collection)
 --
@@ -15,7 +15,7 @@ local lfs = require "lfs"
 
 local M = {}
 
-local LIMIT = 120
+local LIMIT = 300
 local FOREIGN_FRAMES = { "/luassert/", "/busted/", "spec/support/" }
 
 -- What loads or opens itself on first use is not a leak of the test that was

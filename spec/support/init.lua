@@ -6,7 +6,7 @@ M.greenlua = os.getenv "GREENLUA" or "build/release/greenlua"
 M.preset = os.getenv "GREENLUA_PRESET" or "release"
 
 --- Seconds after which a child that hangs is ended. A machine may be slow.
-M.LIMIT = 90
+M.LIMIT = 180
 
 local function quote(word)
   return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
