@@ -149,7 +149,7 @@ describe("in Chromium,", function()
     assert.same({ "none", "id 1", "id 2" }, ids)
     ended:clear()
     page:close()
-    assert.is_true(ended:wait(10))
+    assert.is_true(ended:wait(60))
   end)
 
   it("bodies stream both ways", function()

@@ -283,7 +283,7 @@ describe("greenlua.dns", function()
         print(own:getaddrinfo("four.test")[1].addr)
       ]]
       file:close()
-      local command = ("ulimit -n 24; env -u LD_PRELOAD timeout 90 %s %s %s 2>&1")
+      local command = ("ulimit -n 24; env -u LD_PRELOAD timeout 180 %s %s %s 2>&1")
         :format(support.greenlua, path, server.address)
       local pipe <close> = assert(io.popen(command))
       local out = pipe:read "a"

@@ -284,7 +284,7 @@ library	socket	library.connect (its upvalue 'socket')
       -- What the program waits for comes 20 ms after it has said that it does.
       local await = ("while ! grep -qs %%s %s.err; do sleep 0.01; done; sleep 0.02;"):format(path)
       local pipe <close> = assert(io.popen(
-        ("{ %s echo line; } | timeout 90 env -u LD_PRELOAD %s --monkey %s 2>%s.err | { %s cat; }")
+        ("{ %s echo line; } | timeout 180 env -u LD_PRELOAD %s --monkey %s 2>%s.err | { %s cat; }")
         :format(await:format "reading", support.greenlua, path, path, await:format "printing")))
       assert.equal(("x"):rep(200000) .. "\n", pipe:read "a")
       local err <close> = assert(io.open(path .. ".err"))
@@ -295,7 +295,7 @@ library	socket	library.connect (its upvalue 'socket')
 
     it("lets dofile() go on in stdin where io.read() has left off", function()
       local pipe <close> = assert(io.popen(("printf 'one\\nreturn 5' | env -u LD_PRELOAD " ..
-        "timeout 90 %s --monkey -e 'print(io.read(), dofile())'"):format(support.greenlua)))
+        "timeout 180 %s --monkey -e 'print(io.read(), dofile())'"):format(support.greenlua)))
       assert.equal("one\t5\n", pipe:read "a")
     end)
 
@@ -303,7 +303,7 @@ library	socket	library.connect (its upvalue 'socket')
       for _, ending in ipairs { "", "os.exit(0)", "os.exit(0, true)", "error()",
           'require "greenlua".shutdown()' } do
         local pipe <close> = assert(io.popen(
-          ([[env -u LD_PRELOAD timeout 90 %s --monkey -e 'io.write(("x"):rep(200000), "end") %s' \
+          ([[env -u LD_PRELOAD timeout 180 %s --monkey -e 'io.write(("x"):rep(200000), "end") %s' \
             2>/dev/null | { sleep 0.01; cat; }]]):format(support.greenlua, ending)))
         assert.equal(("x"):rep(200000) .. "end", pipe:read "a")
       end

@@ -9,7 +9,7 @@
 local core = require "greenlua.core"
 local green = require "greenlua"
 
-local LIMIT = 60
+local LIMIT = 120
 
 --- Lets everybody run until `ready()` is true: what that gave.
 -- @tparam function ready

@@ -52,7 +52,7 @@ function Browser:_call(method, params, session)
   self.answers[id] = answer
   assert(self.ws:send(json.encode { id = id, method = method, params = params,
     sessionId = session }))
-  local message = answer:get(15)
+  local message = answer:get(60)
   self.answers[id] = nil
   if message.error then error(method .. ": " .. message.error.message, 0) end
   return message.result
@@ -92,7 +92,7 @@ end
 
 --- Waits until it is true; a page that is on its way somewhere else may know nothing.
 function Page:await(expression)
-  for _ = 1, 1500 do
+  for _ = 1, 5000 do
     local ok, value = pcall(self.evaluate, self, expression)
     if ok and value and value ~= json.null then return value end
     green.sleep(0.01)

@@ -2,7 +2,7 @@
 -- assertions a test fails on
 --
 --   a deadlock                    (LoopExit reaches main)
---   more than 120 seconds         (a Timeout, raised where the body is parked)
+--   more than 300 seconds         (a Timeout, raised where the body is parked)
 --   a greenlet left behind        (after a few turns in which it may end)
 --   a descriptor left behind      (after a full garbage collection)
 --
@@ -15,7 +15,7 @@ local lfs = require "lfs"
 
 local M = {}
 
-local LIMIT = 120
+local LIMIT = 300
 local FOREIGN_FRAMES = { "/luassert/", "/busted/", "spec/support/" }
 
 -- What loads or opens itself on first use is not a leak of the test that was
@@ -46,12 +46,21 @@ local function new_greenlets(before)
   return new
 end
 
--- Whoever is about to end may: a killed greenlet, the peer of a closed socket.
--- What is left then is ended, so that the next test starts clean.
+local function all_sleep(list)
+  for _, g in ipairs(list) do
+    if core.standing(g) ~= "sleep" then return false end
+  end
+  return true
+end
+
+-- Whoever is about to end may: a killed greenlet, in a few turns; the peer of a
+-- closed socket, when it is told.  What is left then is ended, so that the next
+-- test starts clean.
 local function leftover_greenlets(before)
   local new = new_greenlets(before)
-  for _ = 1, 5 do
+  for turn = 1, 1000 do
     if #new == 0 then return "" end
+    if turn > 5 and all_sleep(new) then break end
     green.sleep(0.001)
     new = new_greenlets(before)
   end
@@ -75,12 +84,17 @@ local function new_descriptors(before)
 end
 
 -- What nobody holds is closed by a collection; in each test it would be most of
--- the work, so only where there is something.
+-- the work, so only where there is something. A thread that looks up a name for
+-- somebody who has been killed has a descriptor until it is done.
 local function leftover_descriptors(before)
   local left = new_descriptors(before)
-  for _ = 1, 2 do -- what the first one finalizes may hold more
+  for turn = 1, 1500 do
     if left == "" then break end
-    collectgarbage()
+    if turn <= 2 then -- what the first one finalizes may hold more
+      collectgarbage()
+    else
+      green.sleep(0.01)
+    end
     left = new_descriptors(before)
   end
   return left

@@ -7,7 +7,7 @@ M.preset = os.getenv "GREENLUA_PRESET" or "release"
 M.valgrind = os.getenv "GREENLUA_VALGRIND" -- its command line; nil: not asked for
 
 --- Seconds after which a child that hangs is ended. A machine may be slow.
-M.LIMIT = 90
+M.LIMIT = 180
 
 local function quote(word)
   return "'" .. tostring(word):gsub("'", "'\\''") .. "'"

@@ -62,8 +62,13 @@ end
 
 --- The port on which a program says that it listens (see support.start).
 function M.port_of(program)
-  return await(function() return tonumber((program:output():match "port (%d+)")) end,
-    function() return "it does not listen:\n" .. table.concat({ program:output() }, "\n") end)
+  local port
+  await(function()
+    local running = program:running()
+    port = tonumber((program:output():match "port (%d+)"))
+    return port or not running
+  end)
+  return port or error("it does not listen:\n" .. table.concat({ program:output() }, "\n"))
 end
 
 --- Waits for the end of a program: what it wrote.

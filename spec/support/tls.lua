@@ -54,7 +54,7 @@ Program.__index = Program
 function M.start(command, guard)
   local path = os.tmpname()
   local pidfile = path .. ".pid"
-  local input = assert(io.popen(("echo $$ >%s; exec env -u LD_PRELOAD timeout 90 %s >%s 2>&1")
+  local input = assert(io.popen(("echo $$ >%s; exec env -u LD_PRELOAD timeout 180 %s >%s 2>&1")
     :format(pidfile, command, path), "w"))
   input:setvbuf "no"
   return setmetatable({ input = input, path = path, pidfile = pidfile, guard = guard }, Program)

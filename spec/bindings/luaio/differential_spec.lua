@@ -13,7 +13,7 @@ local function outcome(how, program)
   local path = os.tmpname()
   local _ <close> = -- luacheck: ignore
     setmetatable({}, { __close = function() os.remove(path) end })
-  local line = how:gsub("SCRIPT", ("env -u LD_PRELOAD -u LUA_CPATH timeout 90 %s %s"):format(
+  local line = how:gsub("SCRIPT", ("env -u LD_PRELOAD -u LUA_CPATH timeout 180 %s %s"):format(
     program, "spec/bindings/luaio/everything.lua"))
   local _, kind, code = os.execute(("export LC_ALL=C; (%s) >%s 2>&1"):format(line, path))
   return (read(path):gsub(program:match "^%S+":gsub("%p", "%%%0"), "PROGRAM")), kind, code

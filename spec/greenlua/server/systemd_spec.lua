@@ -9,7 +9,7 @@ local SERVICE = "spec/greenlua/server/service.lua"
 -- Runs a command of the shell in the background: what it says, once it has ended.
 local function background(command)
   local out = os.tmpname()
-  os.execute(("{ timeout 90 %s; echo end; } >%s 2>&1 </dev/null &"):format(command, out))
+  os.execute(("{ timeout 180 %s; echo end; } >%s 2>&1 </dev/null &"):format(command, out))
   return function()
     local text
     await(function()
