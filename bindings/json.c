@@ -4,6 +4,7 @@
  * one piece of memory to write to. */
 #include <math.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,16 +65,46 @@ static char *put_escape(char *to, unsigned char ch) {
   return to;
 }
 
-static void put_string(lua_State *L, writer *w, const char *s, size_t n) {
-  char *start = space(L, w, 6 * n + 2), *to = start;
-  *to++ = '"';
-  for (size_t i = 0; i < n; i++) {
-    unsigned char ch = (unsigned char)s[i];
+enum { WORD = sizeof(uint64_t) };
+
+static const uint64_t ONES = UINT64_MAX / 255;
+
+/* Is one of its bytes 0?  One that is told of may be another's carry. */
+static inline uint64_t any_zero(uint64_t word) {
+  return (word - ONES) & ~word & ONES * 0x80;
+}
+
+/* Is there nothing to escape in a word of a string? */
+static inline bool is_plain(uint64_t word) {
+  uint64_t controls = (word - ONES * ' ') & ~word & ONES * 0x80;
+  return !(controls | any_zero(word ^ ONES * '"') |
+           any_zero(word ^ ONES * '\\'));
+}
+
+/* Most of most strings needs no escape: that is copied by words. */
+static char *put_text(char *to, const char *s, size_t n) {
+  const char *end = s + n;
+  while (s < end) {
+    uint64_t word;
+    if (end - s >= WORD && is_plain((memcpy(&word, s, WORD), word))) {
+      memcpy(to, &word, WORD);
+      to += WORD;
+      s += WORD;
+      continue;
+    }
+    unsigned char ch = (unsigned char)*s++;
     if (escapes[ch])
       to = put_escape(to, ch);
     else
       *to++ = (char)ch;
   }
+  return to;
+}
+
+static void put_string(lua_State *L, writer *w, const char *s, size_t n) {
+  char *start = space(L, w, 6 * n + 2), *to = start;
+  *to++ = '"';
+  to = put_text(to, s, n);
   *to++ = '"';
   w->len += (size_t)(to - start);
 }

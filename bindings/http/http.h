@@ -138,7 +138,7 @@ enum {
   GRH_V_TRACE,   /* of the last error */
   GRH_V_CONTEXT, /* what a turn starts with */
   GRH_V_ADDRESS, /* of the client, if the server has it */
-  GRH_V_GUEST,   /* function(how), for the handler's end: see res:_guest */
+  GRH_V_GUEST,   /* object to be told of the handler's end: see res:_guest */
   GRH_V_CONN_END = GRH_V_GUEST
 };
 

@@ -71,15 +71,22 @@ static int left(lua_State *L, grh_conn *c, int status) {
   return settle(L, c);
 }
 
+/* Push the function and its first argument. */
+static void push_guest(lua_State *L, int conn) {
+  lua_getiuservalue(L, conn, GRH_V_GUEST);
+  lua_getfield(L, -1, "_leave");
+  lua_insert(L, -2);
+}
+
 /* What the handler has returned, or its error, stays on the stack. */
 static int leave_guest(lua_State *L, grh_conn *c) {
   int last = lua_gettop(L);
   c->guest = false;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  lua_getiuservalue(L, GRH_I_CONN, GRH_V_GUEST);
+  push_guest(L, GRH_I_CONN);
   lua_pushstring(L, c->failed ? "failed" : "returned");
   lua_pushvalue(L, last);
-  int status = lua_pcallk(L, 2, 0, 0, GRH_S_LEFT, serve_k);
+  int status = lua_pcallk(L, 3, 0, 0, GRH_S_LEFT, serve_k);
   return left(L, c, status);
 }
 
@@ -389,9 +396,9 @@ static int close_conn(lua_State *L) {
   grh_conn *c = lua_touserdata(L, 1);
   leave(c);
   if (c->guest) { /* a kill: it has time for a last word only */
-    lua_getiuservalue(L, 1, GRH_V_GUEST);
+    push_guest(L, 1);
     lua_pushliteral(L, "killed");
-    (void)lua_pcall(L, 1, 0, 0);
+    (void)lua_pcall(L, 2, 0, 0);
   }
   gr_stream_close(c->stream);
   return 0;

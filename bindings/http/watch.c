@@ -45,12 +45,12 @@ static int await_gone(lua_State *L) {
   return watch(L, S, r->c);
 }
 
-/* _guest(res, f): f("returned"), or f("failed", error), is called when the
- * handler has ended, before anything else; or f("killed"), which must not wait
- */
+/* _guest(res, object): object:_leave("returned"), or object:_leave("failed",
+ * error), is called when the handler has ended, before anything else; or
+ * object:_leave("killed"), which must not wait */
 static int set_guest(lua_State *L) {
   grh_conn *c = grh_check_live(L, 1)->c;
-  luaL_checktype(L, 2, LUA_TFUNCTION);
+  luaL_checkany(L, 2);
   lua_settop(L, 2);
   lua_getiuservalue(L, 1, 2);
   lua_insert(L, 2);

@@ -13,7 +13,7 @@ void grw_end(grw_socket *w, int code, const char *reason, size_t n) {
   w->over = true;
   w->code = (uint16_t)code;
   w->reason_len = (uint8_t)n;
-  if (n) memcpy(w->reason, reason, n);
+  if (n) memmove(w->control, reason, n);
   double by = gr_hub_now(gr_stream_hub(w->stream)) + w->close_limit;
   if (w->close_by == 0 || by < w->close_by) w->close_by = by;
   grw_message_drop(w);
@@ -112,6 +112,11 @@ static void answer(grw_socket *w, const uint8_t *data, size_t n) {
 static void ping(grw_socket *w, size_t n) {
   if (w->stream->out.len < w->high) {
     answer(w, w->control, n);
+    return;
+  }
+  if (!w->pong_data) w->pong_data = gr_realloc(NULL, GRW_CONTROL);
+  if (!w->pong_data) {
+    grw_fail(w, 1011, "out of memory");
     return;
   }
   memcpy(w->pong_data, w->control, n);

@@ -20,7 +20,7 @@ static int push_end(lua_State *L, const grw_socket *w) {
   lua_pushnil(L);
   lua_pushliteral(L, "closed");
   lua_pushinteger(L, w->code);
-  lua_pushlstring(L, w->reason, w->reason_len);
+  lua_pushlstring(L, (const char *)w->control, w->reason_len);
   return 4;
 }
 

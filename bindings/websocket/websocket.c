@@ -25,12 +25,14 @@ static int push_property(lua_State *L, const grw_socket *w, const char *name) {
     lua_pushboolean(L, w->over || w->sent_close);
   else if (!strcmp(name, "over"))
     lua_pushboolean(L, w->over);
+  else if (!strcmp(name, "client"))
+    lua_pushboolean(L, w->client);
   else if (!strcmp(name, "queued"))
     lua_pushinteger(L, (lua_Integer)w->stream->out.len);
   else if (!strcmp(name, "code") && w->over)
     lua_pushinteger(L, w->code);
   else if (!strcmp(name, "reason") && w->over)
-    lua_pushlstring(L, w->reason, w->reason_len);
+    lua_pushlstring(L, (const char *)w->control, w->reason_len);
   else if (!strcmp(name, "compressed"))
     lua_pushboolean(L, w->squeeze.bits || w->unsqueeze.bits);
   else
@@ -70,7 +72,10 @@ static int set(lua_State *L) {
 
 static void forget(grw_socket *w) {
   gr_free(w->bytes);
+  gr_free(w->pong_data);
   w->bytes = NULL;
+  w->pong_data = NULL;
+  w->pong_len = 0;
   grw_deflate_drop(w);
   grw_decoder_drop(w);
 }

@@ -95,7 +95,7 @@ struct grw_socket {
   const char *direct; /* instead, of a whole message, where it lies */
   bool last;          /* of pieces: nothing follows */
   grw_utf8 utf8;
-  uint8_t control[GRW_CONTROL];
+  uint8_t control[GRW_CONTROL]; /* a control frame's; at the end the reason */
   /* settings */
   bool client;
   uint64_t max;       /* bytes of a message */
@@ -111,11 +111,10 @@ struct grw_socket {
   uint8_t pong_len;                 /* of one that waits for room, plus 1 */
   uint8_t reason_len;
   uint16_t code;
-  char reason[GRW_CONTROL];
-  uint8_t pong_data[GRW_CONTROL];
-  double until;    /* of the reader */
-  double heard;    /* when something came last */
-  double close_by; /* 0: not closing */
+  uint8_t *pong_data; /* own memory, GRW_CONTROL bytes; NULL: none has waited */
+  double until;       /* of the reader */
+  double heard;       /* when something came last */
+  double close_by;    /* 0: not closing */
   uint64_t discarded;
   gr_list enders; /* waiters for its end */
   grw_agreed squeeze, unsqueeze;

@@ -325,28 +325,27 @@ end
 
 local function attach(sock, settings, fields)
   fields.overflow, fields.send_timeout = settings.overflow, settings.send_timeout
-  fields.close_timeout, fields.client = settings.close_timeout, settings.client or false
-  fields._waiting, fields.socket = 0, sock
+  fields.close_timeout, fields.socket = settings.close_timeout, sock
   return core.new(sock, settings, fields)
 end
 
--- The server tells when the handler is over, and when it stops itself.
-local function register(ws, req, res)
-  local server, leave = req.server, nil
-  function leave(how, err)
-    if how == "stopping" then
-      ws:_send_close(1001, "the server stops")
-      return
-    end
-    if server and server._guests then server._guests[leave] = nil end
-    if how == "killed" or (how == "failed" and GreenletExit.is(err)) then return ws:_abandon() end
-    ws:close(how == "failed" and 1011 or 1000)
+-- The server tells when it stops, and when the handler is over.
+function WebSocket:_leave(how, err)
+  if how == "stopping" then
+    self:_send_close(1001, "the server stops")
+    return
   end
-  res:_guest(leave)
-  if server then
-    server._guests = server._guests or setmetatable({}, { __mode = "k" })
-    server._guests[leave] = true
-  end
+  local guests = self._guests
+  if guests then guests[self] = nil end
+  if how == "killed" or (how == "failed" and GreenletExit.is(err)) then return self:_abandon() end
+  self:close(how == "failed" and 1011 or 1000)
+end
+
+local function register(ws, server, res)
+  res:_guest(ws)
+  if not server then return end
+  server._guests = server._guests or setmetatable({}, { __mode = "k" })
+  server._guests[ws], ws._guests = true, server._guests
 end
 
 --- @section end
@@ -389,7 +388,7 @@ function M.upgrade(req, res, options)
   local sock, err = res:upgrade "websocket"
   if not sock then return nil, err end
   local ws = attach(sock, settle(settings, agreed), { protocol = protocol, request = req })
-  register(ws, req, res)
+  register(ws, req.server, res)
   return ws
 end
 

@@ -99,7 +99,7 @@ function M.new(req, res, options)
   local retry = options.retry and ("retry: %d\n\n"):format(math.floor(options.retry * 1000))
   if not res:write(retry or ":\n\n") then self.gone:set() end
   self._watcher = core.spawn(watch, self, core.current(), options.on_gone)
-  res:_guest(function() self:_leave() end)
+  res:_guest(self)
   return self
 end
 

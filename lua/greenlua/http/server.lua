@@ -190,7 +190,7 @@ function Server:stop(timeout)
   if timeout ~= nil then object.check_timeout("stop", timeout) end
   self:close()
   self._native:stop()
-  for guest in pairs(self._guests or {}) do guest "stopping" end
+  for guest in pairs(self._guests or {}) do guest:_leave "stopping" end
   return StreamServer.stop(self, timeout)
 end
 

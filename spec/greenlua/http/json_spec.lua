@@ -24,6 +24,18 @@ describe("greenlua.http.json", function()
     assert.equal("null", json.encode(nil))
   end)
 
+  it("escapes a character wherever it stands, and no other", function()
+    for byte = 0, 255 do
+      local ch = string.char(byte)
+      local text = json.encode(ch):sub(2, -2)
+      assert.equal(byte < 32 or ch == '"' or ch == "\\", #text > 1)
+      for at = 0, 17 do
+        local before, after = ("!"):rep(at), ("\255"):rep(17 - at)
+        assert.equal('"' .. before .. text .. after .. '"', json.encode(before .. ch .. after))
+      end
+    end
+  end)
+
   it("writes numbers so that they come back", function()
     for _ = 1, 2000 do
       local x = (math.random() - 0.5) * 10 ^ math.random(-30, 30)
