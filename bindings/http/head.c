@@ -191,15 +191,13 @@ static bool spaced_well(const grh_parser *p) {
   return t.at == method + 1 && !memcmp(p->base + t.at + t.len, " HTTP/", 6);
 }
 
-/* A fragment is for whoever asks; some would cut it off, and some would not.
- * "http://host:port/…" has no user, whom only those name who want to deceive;
+/* "http://host:port/…" has no user, whom only those name who want to deceive;
  * what is no path, or the like, is for CONNECT and OPTIONS alone. */
 static const char *wrong_target(const grh_parser *p) {
   const char *s = p->base + p->head.target.at, *end = s + p->head.target.len;
   size_t n = (size_t)(end - s);
   if (!n) return "no target";
   if (!spaced_well(p)) return "a bad request line";
-  if (memchr(s, '#', n)) return "a fragment in the target";
   if (p->head.method == HTTP_CONNECT)
     return memchr(s, ':', n) && end[-1] != ':' && *s != ':' && good_host(s, n)
                ? NULL
@@ -210,7 +208,7 @@ static const char *wrong_target(const grh_parser *p) {
   const char *host = memmem(s, n, "://", 3);
   if (!host) return "a bad target";
   const char *stop = host += 3;
-  while (stop < end && *stop != '/' && *stop != '?') stop++;
+  while (stop < end && *stop != '/' && *stop != '?' && *stop != '#') stop++;
   return stop > host && good_host(host, (size_t)(stop - host))
              ? NULL
              : "a bad authority";

@@ -24,6 +24,8 @@ static void split_target(grh_request *r, const char *base) {
   if (!t.len || r->head.method == HTTP_CONNECT) return;
   if (base[t.at] != '/' && base[t.at] != '*') t = skip_origin(base, t);
   const char *s = base + t.at;
+  const char *hash = memchr(s, '#', t.len);
+  if (hash) t.len = (uint32_t)(hash - s);
   const char *mark = memchr(s, '?', t.len);
   r->path = mark ? (grh_span){t.at, (uint32_t)(mark - s)} : t;
   if (mark) {

@@ -4,7 +4,7 @@
 local M = {}
 
 local TOKEN <const> = "[%w!#$%%&'*+%-.^_`|~]+"
-local REQUEST_LINE <const> = "^(" .. TOKEN .. ") ([\33-\34\36-\126]+) HTTP/1%.([01])$"
+local REQUEST_LINE <const> = "^(" .. TOKEN .. ") ([\33-\126]+) HTTP/1%.([01])$"
 
 -- The lines of a head that begins at `at`, and where it ends; nil: it does not.
 local function head_lines(bytes, at)
@@ -113,6 +113,14 @@ local function read_request(bytes, at)
   m.last = method == "CONNECT" or has_token(fields, "connection", "close")
     or m.minor == 0 and not has_token(fields, "connection", "keep-alive")
   return m, read_body(m, bytes, after, kind, length)
+end
+
+--- The path and the query of a request.
+function M.split_target(m)
+  if m.method == "CONNECT" then return "", "" end
+  local rest = m.target:gsub("#.*", "")
+  rest = rest:match "^%a[%w+.-]*://[^/?]*(.*)$" or rest
+  return rest:match "^[^?]*", rest:match "%?(.*)$" or ""
 end
 
 --- The requests in a string, as far as they can be read: a list of tables with `method`,

@@ -94,7 +94,6 @@ local refused = {
     ["an escaped NUL"] = "GET /a%00b HTTP/1.1\r\nHost: x\r\n\r\n",
     ["two spaces before the target"] = "GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
     ["two spaces before the version"] = "GET /  HTTP/1.1\r\nHost: x\r\n\r\n",
-    ["a fragment"] = "GET /a#/../b HTTP/1.1\r\nHost: x\r\n\r\n",
     ["another protocol"] = "GET / ICY/1.1\r\nHost: x\r\n\r\n",
   },
   [501] = {
