@@ -115,6 +115,13 @@ local function read_request(bytes, at)
   return m, read_body(m, bytes, after, kind, length)
 end
 
+--- The path and the query of a request.
+function M.split_target(m)
+  if m.method == "CONNECT" then return "", "" end
+  local rest = m.target:match "^%a[%w+.-]*://[^/?]*(.*)$" or m.target
+  return rest:match "^[^?]*", rest:match "%?(.*)$" or ""
+end
+
 --- The requests in a string, as far as they can be read: a list of tables with `method`,
 -- `target`, `minor`, `fields` (a list of pairs), `body`, `complete`, `trailers`, and `last`: no
 -- other may follow.

@@ -80,7 +80,8 @@ end
 local function handler(req, res)
   local mine = now
   local seen = { method = req.method, target = req.target, minor = tonumber(req.version:sub(-1)),
-    fields = fields_of(req), keep_alive = req.keep_alive }
+    fields = fields_of(req), keep_alive = req.keep_alive, raw_path = req.raw_path,
+    query_string = req.query_string }
   table.insert(mine.seen, seen)
   for _, name in ipairs { "host", "query", "cookies", "content_type", "path" } do
     check(name == "content_type" or name == "host" or req[name], name)
@@ -128,6 +129,9 @@ local function check_request(got, wanted)
   for _, name in ipairs { "method", "target", "minor" } do
     check(got[name] == wanted[name], name, got[name], wanted[name])
   end
+  local path, query = reference.split_target(wanted)
+  check(got.raw_path == path and got.query_string == query, "target", got.raw_path,
+    got.query_string, path, query)
   check(got.keep_alive == not wanted.last or got.method == "CONNECT", "keep_alive", got.keep_alive)
   same_fields(got.fields, wanted.fields, "fields")
   if not got.body then return end
