@@ -23,9 +23,9 @@ static bool wanted(const char *s, const char *end) {
   for (q++; q < end && is_space(*q); q++)
     ;
   if (end - q < 3 || strncasecmp(q, "q=", 2)) return true;
-  for (q += 2; q < end; q++)
-    if (*q >= '1' && *q <= '9') return true;
-  return false;
+  for (q += 2; q < end && (*q == '0' || *q == '.'); q++)
+    ;
+  return q < end && *q >= '1' && *q <= '9';
 }
 
 static bool accepts(const grh_request *r) {

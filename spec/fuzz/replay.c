@@ -4,6 +4,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,8 +58,6 @@ static void run(const char *path) {
 static void tell(void) {
   if (running) fprintf(stderr, "the input was %s\n", running);
 }
-
-#include <signal.h>
 
 static void on_abort(int signal) {
   (void)signal;

@@ -57,7 +57,8 @@ describe("http.static with precompressed files", function()
   end)
 
   it("to those who accept them only", function()
-    for _, accepted in ipairs { "identity", "gzip;q=0", "br", "xgzip", "br, gzip ;\tq=0.0" } do
+    for _, accepted in ipairs { "identity", "gzip;q=0", "br", "xgzip", "br, gzip ;\tq=0.0",
+      "gzip;q=0;x=1" } do
       local r = get("/packed/page.html", { ["Accept-Encoding"] = accepted })
       assert.equal("the page itself", r.body)
     end
