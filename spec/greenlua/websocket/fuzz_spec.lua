@@ -81,7 +81,11 @@ describe("a WebSocket, given noise (seed " .. seed .. ")", function()
     local pieces = roll(2) == 1
     while true do
       local message, kind, last
-      if pieces then message, kind, last = ws:receive_some(60) else message, kind = ws:receive(60) end
+      if pieces then
+        message, kind, last = ws:receive_some(60)
+      else
+        message, kind = ws:receive(60)
+      end
       if not message then
         assert(kind == "closed" and math.type(last or ws.code) == "integer", kind)
         assert(ws.over)
