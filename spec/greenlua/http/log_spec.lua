@@ -20,8 +20,8 @@ describe("greenlua.http.log", function()
     web.get(server, "/path?x=1", headers)
     web.raw(server, "nonsense\r\n\r\n")
     local e = entries[1]
-    assert.is_true(e.seconds >= 0 and e.seconds < 5)
-    assert.is_true(math.abs(e.time - os.time()) < 5)
+    assert.is_true(e.seconds >= 0 and e.seconds < 600)
+    assert.is_true(math.abs(e.time - os.time()) < 600)
     e.seconds, e.time = nil, nil
     assert.same({ address = "127.0.0.1", method = "GET", target = "/path?x=1", version = "1.1",
       status = 201, bytes = 5, referer = "http://a/", agent = 'me "x"', user = "ada" }, e)

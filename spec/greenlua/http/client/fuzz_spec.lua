@@ -1,12 +1,12 @@
 -- Responses, good ones and spoilt ones, cut into pieces at random places. A good one is
 -- read as it was meant; whatever comes, the client goes on and nothing is left behind.
--- The seed is printed when it fails; GREENLUA_FUZZ_SEED runs that one again.
+-- GREENLUA_FUZZ_SEED runs another one.
 
 local green = require "greenlua"
 local http = require "greenlua.http"
 local scripted = require "spec.support.scripted"
 
-local seed = tonumber(os.getenv "GREENLUA_FUZZ_SEED") or os.time()
+local seed = tonumber(os.getenv "GREENLUA_FUZZ_SEED") or 1
 
 describe("http.client, given noise (seed " .. seed .. ")", function()
   local roll = require "spec.support.random"(seed)
