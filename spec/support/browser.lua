@@ -32,7 +32,7 @@ Page.__index = Page
 function M.start()
   local folder, port = daemon.folder(), daemon.free_port()
   local self = setmetatable({ answers = {}, last = 0 }, Browser)
-  self.daemon = daemon.start(folder, port, COMMAND:format(port, folder))
+  self.daemon = daemon.start(folder, port, COMMAND:format(port, folder), 600)
   local version = assert(http.get(("http://127.0.0.1:%d/json/version"):format(port)))
   self.ws = assert(websocket.connect(version:json().webSocketDebuggerUrl,
     { max_message = 16 << 20 }))

@@ -51,15 +51,16 @@ local function listens(port)
   return conn ~= nil
 end
 
---- Starts a server and waits until it listens. It lives for a minute at most.
+--- Starts a server and waits until it listens. It lives for some time only.
 -- @tparam string folder its own; it goes with it
 -- @tparam integer port
 -- @tparam string command words for the shell; it must not go to the background
+-- @tparam[opt=60] integer seconds
 -- @treturn Daemon to be closed
-function M.start(folder, port, command)
+function M.start(folder, port, command, seconds)
   local pipe <close> = assert(io.popen(
-    ([[env -u LD_PRELOAD sh -c 'echo $$; exec timeout 60 "$@" >%s/log 2>&1' sh %s </dev/null &]])
-    :format(folder, command)))
+    ([[env -u LD_PRELOAD sh -c 'echo $$; exec timeout %d "$@" >%s/log 2>&1' sh %s </dev/null &]])
+    :format(seconds or 60, folder, command)))
   local self = setmetatable({ folder = folder, port = port, pid = pipe:read "n" }, Daemon)
   for _ = 1, 2000 do
     if listens(port) then return self end

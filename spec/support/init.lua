@@ -75,19 +75,21 @@ local Child = {}
 Child.__index = Child
 
 --- Starts the greenlua command as a child and goes on. It reads from /dev/null
--- and lives for 20 seconds at most.
+-- and lives for some seconds only, whatever becomes of us.
 -- @usage local server <close> = support.start { "examples/echo_server.lua" }
 -- @tparam table|string args as for `run`
 -- @tparam[opt] table env as for `run`
+-- @tparam[opt=20] integer seconds
 -- @treturn Child
-function M.start(args, env)
+function M.start(args, env, seconds)
   local stem = os.tmpname()
   write(stem .. ".out", "") -- there to be read before the child gets to it
   write(stem .. ".err", "")
   -- The inner shell tells its pid and becomes greenlua. A shell has children in
   -- the background ignore the keyboard's signals: that is undone.
   local pipe <close> = assert(io.popen(
-    ([[timeout 20 sh -c 'echo $$; exec "$@" >%s.out 2>%s.err' sh ]]):format(stem, stem) ..
+    ([[timeout %d sh -c 'echo $$; exec "$@" >%s.out 2>%s.err' sh ]]):format(seconds or 20, stem,
+      stem) ..
     "env --default-signal=INT,QUIT " .. command_line(args, env) .. " </dev/null &"))
   return setmetatable({ stem = stem, pid = pipe:read "n" }, Child)
 end
