@@ -13,17 +13,21 @@ bool grh_same(const char *a, size_t na, const char *b, size_t nb) {
   return na == nb && !strncasecmp(a, b, na);
 }
 
-/* RFC 9110, 5.6.2 */
-static const bool token[256] = {
-    ['!'] = 1,         ['#'] = 1,        ['$'] = 1, ['%'] = 1,
-    ['&'] = 1,         ['\''] = 1,       ['*'] = 1, ['+'] = 1,
-    ['-'] = 1,         ['.'] = 1,        ['^'] = 1, ['_'] = 1,
-    ['`'] = 1,         ['|'] = 1,        ['~'] = 1, ['0' ... '9'] = 1,
-    ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1};
+/* What a byte may be part of: a token (RFC 9110, 5.6.2), a host (RFC 3986). */
+enum { TOKEN = 1, HOST = 2, BOTH = TOKEN | HOST };
+static const uint8_t parts[256] = {
+    ['!'] = BOTH,         ['#'] = TOKEN,        ['$'] = BOTH,
+    ['%'] = BOTH,         ['&'] = BOTH,         ['\''] = BOTH,
+    ['*'] = BOTH,         ['+'] = BOTH,         ['-'] = BOTH,
+    ['.'] = BOTH,         ['^'] = TOKEN,        ['_'] = BOTH,
+    ['`'] = TOKEN,        ['|'] = TOKEN,        ['~'] = BOTH,
+    ['0' ... '9'] = BOTH, ['A' ... 'Z'] = BOTH, ['a' ... 'z'] = BOTH,
+    ['('] = HOST,         [')'] = HOST,         [';'] = HOST,
+    ['='] = HOST};
 
 bool grh_is_token(const char *s, size_t n) {
   for (size_t i = 0; i < n; i++)
-    if (!token[(unsigned char)s[i]]) return false;
+    if (!(parts[(unsigned char)s[i]] & TOKEN)) return false;
   return n > 0;
 }
 
@@ -165,9 +169,8 @@ static int read_coding(grh_parser *p, counts *n, const char *value,
              : refuse_field(p, 400, "a body without an end");
 }
 
-static bool of_name(char ch) {
-  if (token[(unsigned char)ch]) return !strchr("#^`|", ch);
-  return ch && strchr("();=", ch);
+static bool of_host(char ch) {
+  return parts[(unsigned char)ch] & HOST;
 }
 
 /* None is the usual one. */
@@ -185,11 +188,11 @@ static bool good_port(const char *s, size_t n) {
 static bool good_host(const char *s, size_t n) {
   size_t i = 0;
   if (n && *s == '[') {
-    for (i = 1; i < n && (of_name(s[i]) || s[i] == ':'); i++)
+    for (i = 1; i < n && (of_host(s[i]) || s[i] == ':'); i++)
       ;
     if (i == n || s[i++] != ']') return false;
   } else {
-    while (i < n && of_name(s[i])) i++;
+    while (i < n && of_host(s[i])) i++;
   }
   if (i < n && s[i++] != ':') return false;
   return good_port(s + i, n - i);

@@ -5,6 +5,7 @@ local daemon = require "spec.support.daemon"
 local green = require "greenlua"
 local raw = require "spec.support.websocket"
 local scripted = require "spec.support.scripted"
+local servers = require "spec.support.servers"
 local socket = require "greenlua.socket"
 local ssl = require "greenlua.ssl"
 local web = require "spec.support.http"
@@ -31,6 +32,11 @@ describe("a WebSocket, behind a proxy,", function()
     secure:stop(0)
     ca:close()
   end)
+
+  -- Whoever is between us and a server may be a little later than we are.
+  local function settle()
+    servers.await(function() return plain:counts() == 0 and secure:counts() == 0 end)
+  end
 
   local function urls()
     return { ("ws://localhost:%d/"):format(plain.port),
@@ -76,6 +82,7 @@ describe("a WebSocket, behind a proxy,", function()
   end
 
   it("goes through a tunnel, with and without TLS", function()
+    finally(settle)
     local proxy <close> = connect_proxy()
     talk { proxy = proxy.url:gsub("//", "//u:p@"), timeout = 10 }
     assert.equal(2, #proxy.requests)
@@ -83,6 +90,7 @@ describe("a WebSocket, behind a proxy,", function()
   end)
 
   it("goes through one that is reached by TLS", function()
+    finally(settle)
     local proxy <close> = connect_proxy(web.must(ssl.server { certificate = mine.certificate,
       key = mine.key }))
     local url = proxy.url:gsub("http", "https")
@@ -92,8 +100,9 @@ describe("a WebSocket, behind a proxy,", function()
   end)
 
   it("goes through microsocks", function()
-    local folder, port = daemon.folder(), daemon.free_port()
-    local proxy <close> = daemon.start(folder, port, "microsocks -i 127.0.0.1 -p " .. port)
+    finally(settle)
+    local folder, port, guard = daemon.folder(), daemon.reserve_port()
+    local proxy <close> = daemon.start(folder, port, guard, "microsocks -i 127.0.0.1 -p " .. port)
     talk { proxy = "socks5h://127.0.0.1:" .. proxy.port }
   end)
 
@@ -116,7 +125,10 @@ describe("a WebSocket, behind a proxy,", function()
   it("asks the environment", function()
     local proxy <close> = connect_proxy()
     local real = os.getenv
-    finally(function() os.getenv = real end) -- luacheck: ignore
+    finally(function()
+      os.getenv = real -- luacheck: ignore
+      settle()
+    end)
     local environment = { http_proxy = proxy.url, https_proxy = proxy.url }
     os.getenv = function(name) return environment[name] end -- luacheck: ignore
     talk {}

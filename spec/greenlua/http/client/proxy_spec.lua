@@ -42,6 +42,11 @@ describe("http.client", function()
     ca:close()
   end)
 
+  -- Whoever is between us and a server may be a little later than we are.
+  local function settle()
+    servers.await(function() return plain:counts() == 0 and secure:counts() == 0 end)
+  end
+
   local function plain_url(path, host)
     return ("http://%s:%d%s"):format(host or "localhost", plain.port, path or "/")
   end
@@ -93,6 +98,7 @@ describe("http.client", function()
     end)
 
     it("asks nginx", function()
+      finally(settle)
       local nginx <close> = daemon.nginx "location / { proxy_pass http://$http_host$uri; }"
       local client <close> = http.client { proxy = "127.0.0.1:" .. nginx.port }
       local res = web.must(client:get("http://127.0.0.1:" .. plain.port .. "/a"))
@@ -108,6 +114,7 @@ describe("http.client", function()
     end)
 
     it("goes through a tunnel with TLS, and keeps it", function()
+      finally(settle)
       local proxy <close> = connect_proxy "Basic dTpw"
       local client <close> = http.client { tls = trust, proxy = proxy.url:gsub("//", "//u:p@") }
       for _ = 1, 2 do
@@ -200,6 +207,7 @@ describe("http.client", function()
     end)
 
     it("asks nginx", function()
+      finally(settle)
       local port, _ <close> = daemon.reserve_port()
       -- luacheck: ignore
       local nginx <close> = daemon.nginx(([[
@@ -216,6 +224,7 @@ describe("http.client", function()
     end)
 
     it("verifies it", function()
+      finally(settle)
       local proxy <close> = connect_proxy(nil, context)
       local at = proxy.url:gsub("http", "https")
       local client <close> = http.client { proxy = at, verify = false }
@@ -231,6 +240,7 @@ describe("http.client", function()
     end)
 
     it("speaks TLS within TLS, and keeps that", function()
+      finally(settle)
       local proxy <close> = connect_proxy("Basic dTpw", context)
       local client <close> = http.client { tls = trust, proxy_tls = trust,
         proxy = proxy.url:gsub("http://", "https://u:p@") }
@@ -246,6 +256,7 @@ describe("http.client", function()
     end)
 
     it("begins anew when what it kept has been closed", function()
+      finally(settle)
       local proxy <close> = connect_proxy(nil, context)
       local client <close> = http.client { tls = trust, proxy_tls = trust,
         proxy = proxy.url:gsub("http", "https") }
@@ -257,6 +268,7 @@ describe("http.client", function()
     end)
 
     it("leaves nothing running behind it", function()
+      finally(settle)
       local proxy <close> = connect_proxy(nil, context)
       local client <close> = http.client { tls = trust, proxy_tls = trust,
         proxy = proxy.url:gsub("http", "https") }
@@ -298,6 +310,7 @@ describe("http.client", function()
     local FINE <const> = "\5\0\0\1\127\0\0\1\0\0"
 
     it("asks microsocks", function()
+      finally(settle)
       local folder, port, guard = daemon.folder(), daemon.reserve_port()
       local proxy <close> = daemon.start(folder, port, guard, "microsocks -i 127.0.0.1 -p " .. port)
       for _, scheme in ipairs { "socks5", "socks5h" } do
@@ -318,6 +331,7 @@ describe("http.client", function()
     end)
 
     it("logs in at microsocks", function()
+      finally(settle)
       local folder, port, guard = daemon.folder(), daemon.reserve_port()
       local proxy <close> = daemon.start(folder, port, guard,
         "microsocks -i 127.0.0.1 -u me -P secret -p " .. port)

@@ -3,6 +3,7 @@
 local daemon = require "spec.support.daemon"
 local http = require "greenlua.http"
 local scripted = require "spec.support.scripted"
+local servers = require "spec.support.servers"
 local web = require "spec.support.http"
 
 local OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -75,6 +76,7 @@ describe("http.client's trailers", function()
   end)
 
   it("get through nginx, or are left there", function()
+    finally(function() servers.await(function() return server:counts() == 0 end) end)
     local nginx <close> = daemon.nginx(([[location / {
       proxy_pass http://127.0.0.1:%d; proxy_http_version 1.1; }]]):format(server.port))
     local client <close> = http.client()
