@@ -27,19 +27,18 @@
  * run by itself, on a loop and a clock of its own; elsewhere a wait in main is
  * refused with an error (spawn the function instead).
  *
- * Threads.  A hub belongs to the thread that opened it, and so does its Lua
- * state.  Any number of hubs may be in a process, also in a thread; they share
- * nothing.  Other threads may call green_post, green_stop, green_done and
- * green_free.  A signal handler may call nothing here: let it write to a pipe,
- * or have a thread sigwait and call green_stop.
+ * Threads.  A hub and its Lua state belong to the thread that opened it.  Any
+ * number of hubs may be in a process, also in a thread; they share nothing.
+ * Others may call green_post, green_stop, green_done and green_free; a signal
+ * handler nothing: have a thread sigwait, and call green_stop.
  *
  * Your functions.  What we call of yours (config.open, on_error, print, clock,
  * on_done, functions posted, those of green_each) may neither wait nor run or
  * close a hub from inside: GREEN_EBUSY.  They may spawn, wake and kill. `alloc`
  * and `drop` may call nothing here, and no Lua.
  *
- * C stacks.  C functions that greenlets call have 1 MiB of stack.  An error of
- * Lua's is a longjmp, which no destructor of C++ notices.
+ * C functions that greenlets call have 1 MiB of stack.  An error of Lua's is a
+ * longjmp, which no destructor of C++ notices.
  *
  * What is yours stays yours.  Nothing is global, no signal is caught (but for
  * limits of time), nothing calls exit or writes to stderr but the default of
@@ -154,16 +153,14 @@ GREEN_API int green_preload(lua_State *L);
  * outside of the state, and what green_config.grants adds.  There is no way to
  * files, sockets, processes, signals, C modules and os.exit, none to bytecode,
  * to finalizers (which cannot be stopped) and into the debug library; `require`
- * knows modules of greenlua only.  Those functions of Lua's that could run for
- * as long as a script likes without any code in Lua (patterns, string.rep,
- * table.concat, insert, move, remove, sort) are replaced by ones that do the
- * same and can be stopped.  So together with limits of memory and time (see
- * below) a script can take no more than you give it.  What you add to the
- * globals is yours to judge.  Where sockets are granted a script can put a
- * finalizer of its own in the place of those that HTTP's objects have.
- *
- * Scripts in one such state share all of its globals, and can change them for
- * each other: give each of them a state. */
+ * knows modules of greenlua only.  Lua's C functions that could run for as long
+ * as a script likes (patterns, string.rep; table.concat, insert, move, remove,
+ * sort) are replaced by ones that do the same and can be stopped.  So together
+ * with limits of memory and time (see below) a script can take no more than you
+ * give it.  What you add to the globals is yours to judge.  Where sockets are
+ * granted a script can put a finalizer of its own in the place of those that
+ * HTTP's objects have.  Scripts in one such state share all globals and can
+ * change them for each other: give each of them a state. */
 GREEN_API int green_opensandbox(lua_State *L);
 
 /* green_config.grants.  Sockets include UNIX ones, and files: of keys and
@@ -180,10 +177,9 @@ GREEN_API unsigned green_grants(lua_State *L);
 
 /* All fields zero but size and open, which is green_openlibs.
  *
- * Structs with a `size` may grow at their end.  It is that of the header which
- * you compile with: a library that is newer takes what is not there for zero,
- * an older one refuses (GREEN_EINVAL) what it does not know and is not zero.
- * Of what is filled for you, so much is filled as both know. */
+ * Structs with a `size`, that of your header, may grow at their end: a newer
+ * library takes what is not there for zero, an older one refuses (GREEN_EINVAL)
+ * what it does not know unless it is zero; and fills what both know. */
 static inline green_config green_defaults(void) {
   green_config c;
   memset(&c, 0, sizeof c);
@@ -366,8 +362,7 @@ GREEN_API int green_count(green_hub *hub, green_stats *stats);
  * CPU budget.  Beyond it each instruction of the greenlet raises an error, in
  * the handlers of errors, too, until it has ended.  Its `<close>` variables are
  * closed wherever it stood: locks, sockets and what C functions close are given
- * back; a __close of the script's own, in Lua, is called and ends at its first
- * instruction.
+ * back; a __close of its own, in Lua, ends at its first instruction.
  *
  * With limits of time the hub has a thread, which sends the hub's own thread
  * the signal `time_signal` when a slice is overrun (never while nothing is).

@@ -2,7 +2,9 @@
 --
 -- A script that is loaded with such an environment finds no way to files,
 -- sockets, processes, signals, C modules, bytecode and the debug library, unless
--- that is granted.
+-- that is granted. Functions of `string` and `table` that could run for as long as
+-- their arguments say (patterns, `table.move` …) are ones that do the same and that
+-- a limit of time stops.
 --
 -- What an environment cannot do: scripts of one Lua state share its memory, its
 -- strings' methods, and the classes of greenlua, which each of them can change
