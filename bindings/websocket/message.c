@@ -8,10 +8,16 @@
 
 /* --- ends --------------------------------------------------------------- */
 
+static bool have_control(grw_socket *w) {
+  if (!w->control) w->control = gr_realloc(NULL, GRW_CONTROL);
+  return w->control;
+}
+
 void grw_end(grw_socket *w, int code, const char *reason, size_t n) {
   if (w->over) return;
   w->over = true;
   w->code = (uint16_t)code;
+  if (n && !have_control(w)) n = 0;
   w->reason_len = (uint8_t)n;
   if (n) memmove(w->control, reason, n);
   double by = gr_hub_now(gr_stream_hub(w->stream)) + w->close_limit;
@@ -86,9 +92,9 @@ static bool is_code(int code) {
          (code >= 3000 && code <= 4999);
 }
 
-static int closed(grw_socket *w, size_t n) {
-  const char *s = (const char *)w->control;
-  int code = n ? w->control[0] << 8 | w->control[1] : 0;
+static int closed(grw_socket *w, const uint8_t *data, size_t n) {
+  const char *s = (const char *)data;
+  int code = n ? data[0] << 8 | data[1] : 0;
   if (n == 1 || (n && !is_code(code)))
     return grw_fail(w, 1002, "bad close code"), GRW_OVER;
   if (n && !grw_is_utf8(s + 2, n - 2))
@@ -109,9 +115,9 @@ static void answer(grw_socket *w, const uint8_t *data, size_t n) {
 }
 
 /* Of the pings of a peer that does not read only the last is answered. */
-static void ping(grw_socket *w, size_t n) {
+static void ping(grw_socket *w, const uint8_t *data, size_t n) {
   if (w->stream->out.len < w->high) {
-    answer(w, w->control, n);
+    answer(w, data, n);
     return;
   }
   if (!w->pong_data) w->pong_data = gr_realloc(NULL, GRW_CONTROL);
@@ -119,15 +125,29 @@ static void ping(grw_socket *w, size_t n) {
     grw_fail(w, 1011, "out of memory");
     return;
   }
-  memcpy(w->pong_data, w->control, n);
+  if (n) memcpy(w->pong_data, data, n);
   w->pong_len = (uint8_t)(n + 1);
+}
+
+/* It has come in several parts. */
+static bool gather(grw_socket *w, const struct wslay_frame_iocb *f) {
+  if (!have_control(w)) return grw_fail(w, 1011, "out of memory"), false;
+  memcpy(w->control + w->at, f->data, f->data_length);
+  w->at += f->data_length;
+  return true;
 }
 
 static int control(grw_socket *w, const struct wslay_frame_iocb *f) {
   size_t n = (size_t)f->payload_length;
-  if (w->at < n) return GRW_MORE;
-  if (f->opcode == WSLAY_CONNECTION_CLOSE) return closed(w, n);
-  if (f->opcode == WSLAY_PING) ping(w, n);
+  const uint8_t *data = f->data;
+  if (f->data_length < n) {
+    if (f->data_length && !gather(w, f)) return GRW_OVER;
+    if (w->at < n) return GRW_MORE;
+    data = w->control;
+  }
+  w->at = 0;
+  if (f->opcode == WSLAY_CONNECTION_CLOSE) return closed(w, data, n);
+  if (f->opcode == WSLAY_PING) ping(w, data, n);
   return GRW_MORE;
 }
 
@@ -201,11 +221,7 @@ static int frame(grw_socket *w, const struct wslay_frame_iocb *f) {
     w->at = ends ? 0 : w->at + f->data_length;
     return data(w, f, ends);
   }
-  memcpy(w->control + w->at, f->data, f->data_length);
-  w->at += f->data_length;
-  int got = control(w, f);
-  if (ends) w->at = 0;
-  return got;
+  return control(w, f);
 }
 
 int grw_next(grw_socket *w) {

@@ -27,6 +27,12 @@ static int push_property(lua_State *L, const grw_socket *w, const char *name) {
     lua_pushboolean(L, w->over);
   else if (!strcmp(name, "client"))
     lua_pushboolean(L, w->client);
+  else if (!strcmp(name, "close_timeout"))
+    lua_pushnumber(L, w->close_limit);
+  else if (!strcmp(name, "send_timeout") && w->send_limit < INFINITY)
+    lua_pushnumber(L, w->send_limit);
+  else if (!strcmp(name, "overflow"))
+    lua_pushstring(L, w->drops ? "close" : "wait");
   else if (!strcmp(name, "queued"))
     lua_pushinteger(L, (lua_Integer)w->stream->out.len);
   else if (!strcmp(name, "code") && w->over)
@@ -72,10 +78,11 @@ static int set(lua_State *L) {
 
 static void forget(grw_socket *w) {
   gr_free(w->bytes);
+  gr_free(w->control);
   gr_free(w->pong_data);
   w->bytes = NULL;
-  w->pong_data = NULL;
-  w->pong_len = 0;
+  w->control = w->pong_data = NULL;
+  w->pong_len = w->reason_len = 0;
   grw_deflate_drop(w);
   grw_decoder_drop(w);
 }
@@ -117,6 +124,11 @@ static void configure(lua_State *L, grw_socket *w) {
   w->ping = seconds(L, "ping_interval");
   w->pong = seconds(L, "pong_timeout");
   w->close_limit = seconds(L, "close_timeout");
+  w->send_limit = seconds(L, "send_timeout");
+  lua_getfield(L, 2, "overflow");
+  lua_pushliteral(L, "close");
+  w->drops = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
   w->squeeze.bits = (uint8_t)number(L, "send_bits", 0);
   w->squeeze.fresh = flag(L, "send_fresh");
   w->unsqueeze.bits = (uint8_t)number(L, "receive_bits", 0);

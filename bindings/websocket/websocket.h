@@ -95,13 +95,16 @@ struct grw_socket {
   const char *direct; /* instead, of a whole message, where it lies */
   bool last;          /* of pieces: nothing follows */
   grw_utf8 utf8;
-  uint8_t control[GRW_CONTROL]; /* a control frame's; at the end the reason */
+  uint8_t *control; /* own memory, GRW_CONTROL bytes; NULL: not needed so far:
+                       part of a control frame; at the end the reason */
   /* settings */
   bool client;
+  bool drops;         /* the connection, rather than have a sender wait */
   uint64_t max;       /* bytes of a message */
   size_t high;        /* bytes in the queue before senders wait */
   double ping, pong;  /* seconds of silence until a ping; until its answer */
   double close_limit; /* seconds for the closing handshake */
+  double send_limit;  /* and for the peer to take what is queued */
   /* state */
   bool sent_close, got_close, over; /* over: nothing comes any more */
   bool pinged, held;                /* held: a sender is not at its end */

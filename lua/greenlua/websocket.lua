@@ -109,7 +109,7 @@ local function await_room(ws)
     ws:_drop()
     return nil, "overflow"
   end
-  if ws:_await_drain(ws.send_timeout or nil) then return true end
+  if ws:_await_drain(ws.send_timeout) then return true end
   ws:_drop()
   return nil, "timeout"
 end
@@ -324,8 +324,7 @@ local function settle(settings, agreed)
 end
 
 local function attach(sock, settings, fields)
-  fields.overflow, fields.send_timeout = settings.overflow, settings.send_timeout
-  fields.close_timeout, fields.socket = settings.close_timeout, sock
+  fields.socket = sock
   return core.new(sock, settings, fields)
 end
 
@@ -402,7 +401,7 @@ end
 function M.handler(f, options)
   return function(req, res)
     local ws = M.upgrade(req, res, options)
-    if ws then f(ws, req) end
+    if ws then return f(ws, req) end -- what it returns is nobody's
   end
 end
 
