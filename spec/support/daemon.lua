@@ -118,9 +118,10 @@ anon_umask=022
 end
 
 local SMTPD = [[
-import asyncio, sys
+import asyncio, os, sys
 from aiosmtpd.handlers import Mailbox
 from aiosmtpd.smtp import SMTP
+os.fsync = lambda file: None # what it keeps need not outlive it
 loop = asyncio.new_event_loop()
 handler = Mailbox(sys.argv[1] + "/mail")
 loop.run_until_complete(loop.create_server(

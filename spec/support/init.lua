@@ -48,7 +48,7 @@ local function command_line(args, env)
   return table.concat(words, " ")
 end
 
---- Runs the greenlua command as a child to its end, 20 seconds at most. The
+--- Runs the greenlua command as a child to its end, a minute at most. The
 -- whole thread waits.
 -- @usage local code, out, err = support.run({ "-e", "print(1)" })
 -- @tparam table|string args a list of arguments, or words for the shell; the field
@@ -62,12 +62,12 @@ function M.run(args, stdin, env)
   local stem = os.tmpname()
   local input, output, errors = stem .. ".in", stem .. ".out", stem .. ".err"
   write(input, stdin or "")
-  local _, how, code = os.execute(("timeout 20 %s <%s >%s 2>%s"):format(
+  local _, how, code = os.execute(("timeout 60 %s <%s >%s 2>%s"):format(
     command_line(args, env), input, output, errors))
   local out, err = read(output), read(errors)
   for _, path in ipairs { stem, input, output, errors } do os.remove(path) end
   if how == "signal" then code = 128 + code end
-  if code == 124 then error("greenlua was still running after 20 s; stderr:\n" .. err, 2) end
+  if code == 124 then error("greenlua was still running after 60 s; stderr:\n" .. err, 2) end
   return code, out, err
 end
 
