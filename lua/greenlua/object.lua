@@ -140,9 +140,9 @@ end
 -- @tparam integer arg which argument it is
 -- @param timeout
 function M.check_seconds(method, arg, timeout)
-  if timeout == nil or is_timeout(timeout) then return end
-  if type(timeout) == "number" and timeout >= 0 then return end
-  if type(timeout) ~= "number" then
+  if timeout == nil or (type(timeout) == "number" and timeout >= 0) or is_timeout(timeout) then
+    return
+  elseif type(timeout) ~= "number" then
     misuse("bad argument #%d to '%s' (number of seconds, nil or Timeout expected, got %s)", arg,
       method, type(timeout))
   end

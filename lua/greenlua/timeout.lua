@@ -17,9 +17,8 @@ local object = require "greenlua.object"
 local M = {}
 
 local function check_number(name, seconds)
-  if type(seconds) == "number" or seconds == nil then
-    return object.check_seconds(name, 1, seconds)
-  end
+  if seconds == nil or (type(seconds) == "number" and seconds >= 0) then return end
+  if type(seconds) == "number" then object.check_seconds(name, 1, seconds) end
   object.misuse("bad argument #1 to '%s' (number of seconds or nil expected, got %s)", name,
     native.is(seconds) and "Timeout" or type(seconds))
 end

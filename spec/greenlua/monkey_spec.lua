@@ -69,8 +69,8 @@ describe("greenlua.monkey", function()
   end)
 
   it("has no original of a module that is not there", function()
-    assert.error_matches(function() require "greenlua.monkey".get_original "no.such.module" end,
-      "monkey_spec.lua:%d+: module 'no.such.module' not found:")
+    local _, err = pcall(function() require "greenlua.monkey".get_original "no.such.module" end)
+    assert.matches("monkey_spec.lua:%d+: module 'no.such.module' not found:", err)
   end)
 
   it("leaves out what it is told to, and takes it in later", function()

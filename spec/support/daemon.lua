@@ -122,9 +122,10 @@ max_per_ip=0
 end
 
 local SMTPD = [[
-import asyncio, sys
+import asyncio, os, sys
 from aiosmtpd.handlers import Mailbox
 from aiosmtpd.smtp import SMTP
+os.fsync = lambda file: None # what it keeps need not outlive it
 loop = asyncio.new_event_loop()
 handler = Mailbox(sys.argv[1] + "/mail")
 loop.run_until_complete(loop.create_server(
