@@ -58,6 +58,7 @@ http.unescape = core.unescape
 -- @tparam string text
 -- @treturn string
 function http.escape(text)
+  text = object.check_string("escape", 1, text)
   return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 

@@ -170,6 +170,16 @@ function M.check_string(method, arg, value)
   misuse("bad argument #%d to '%s' (string expected, got %s)", arg, method, type(value))
 end
 
+--- Check an argument that is a table.
+-- @tparam string method for the message
+-- @tparam integer arg which argument it is
+-- @param value
+-- @treturn table
+function M.check_table(method, arg, value)
+  if type(value) == "table" then return value end
+  misuse("bad argument #%d to '%s' (table expected, got %s)", arg, method, type(value))
+end
+
 --- Can it be called?
 -- @param value
 -- @treturn boolean

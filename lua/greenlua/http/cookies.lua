@@ -3,6 +3,7 @@
 -- @module greenlua.http.cookies
 
 local core = require "greenlua.core.http"
+local object = require "greenlua.object"
 
 local M = {}
 
@@ -11,6 +12,7 @@ local M = {}
 -- @tparam string text
 -- @treturn table the first of each name
 function M.parse(text)
+  text = object.check_string("parse", 1, text)
   local found = {}
   for pair in text:gmatch "[^;]+" do
     local name, value = pair:match "^%s*([^=%s]+)%s*=%s*(.*)$"

@@ -3,6 +3,7 @@
 -- @module greenlua.http.forms
 
 local core = require "greenlua.core.http"
+local object = require "greenlua.object"
 
 local M = {}
 
@@ -27,6 +28,7 @@ end
 -- @tparam string text
 -- @treturn table name -> value: the first of each name
 function M.decode(text)
+  text = object.check_string("decode", 1, text)
   local fields, n = {}, 0
   for name, value in pairs_of(text) do
     if fields[name] == nil then fields[name] = value end
@@ -41,6 +43,7 @@ end
 -- @tparam string wanted
 -- @treturn table
 function M.list(text, wanted)
+  text = object.check_string("list", 1, text)
   local values = {}
   for name, value in pairs_of(text) do
     if name == wanted then values[#values + 1] = value end
@@ -59,6 +62,7 @@ end
 -- @tparam table fields name -> value, or a list of values
 -- @treturn string
 function M.encode(fields)
+  object.check_table("encode", 1, fields)
   local names, out = {}, {}
   for name in pairs(fields) do names[#names + 1] = name end
   table.sort(names)

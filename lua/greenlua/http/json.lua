@@ -7,6 +7,7 @@
 -- @module greenlua.http.json
 
 local core = require "greenlua.core.json"
+local object = require "greenlua.object"
 
 local M = {}
 
@@ -31,7 +32,7 @@ M.null = core.null
 -- @tparam table list gets a metatable
 -- @treturn table list
 function M.array(list)
-  return setmetatable(list, core.array)
+  return setmetatable(object.check_table("array", 1, list), core.array)
 end
 
 --- What a value is in JSON. Raises what has no form there: functions, NaN, tables that

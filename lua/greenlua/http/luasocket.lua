@@ -11,6 +11,7 @@
 -- @module greenlua.http.luasocket
 
 local client = require "greenlua.http.client"
+local object = require "greenlua.object"
 local urls = require "greenlua.http.client.url"
 
 --- @table constants
@@ -183,7 +184,9 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string message
 function M.request(request, body)
-  if type(request) ~= "string" then return request_table(request) end
+  if type(request) ~= "string" then
+    return request_table(object.check_table("request", 1, request))
+  end
   local pieces = {}
   local reqt = {
     url = request,
@@ -193,6 +196,7 @@ function M.request(request, body)
     end,
   }
   if body then
+    body = object.check_string("request", 2, body)
     reqt.method, reqt.source = "POST", string_source(body)
     reqt.headers = {
       ["content-length"] = #body, ["content-type"] = "application/x-www-form-urlencoded",

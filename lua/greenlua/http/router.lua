@@ -36,15 +36,9 @@ end
 
 local function check_functions(method, first, list)
   if #list == 0 then
-    error(("bad argument #%d to '%s' (a handler is missing)"):format(first, method), 3)
+    object.misuse("bad argument #%d to '%s' (a handler is missing)", first, method)
   end
-  for i, f in ipairs(list) do
-    local mt = type(f) ~= "function" and getmetatable(f)
-    if type(f) ~= "function" and not (type(mt) == "table" and mt.__call) then
-      error(("bad argument #%d to '%s' (function or callable expected, got %s)"):format(
-        first + i - 1, method, type(f)), 3)
-    end
-  end
+  for i, f in ipairs(list) do object.check_callable(method, first + i - 1, f) end
 end
 
 -- Made once, so that a request makes no closure.
@@ -70,31 +64,31 @@ local function child(node, segment, pattern)
     node.plain[segment] = node.plain[segment] or {}
     return node.plain[segment]
   end
-  if name == "" then error(("a name is missing in the pattern %q"):format(pattern), 4) end
+  if name == "" then object.misuse("a name is missing in the pattern %q", pattern) end
   local key = kind == ":" and "one" or "all"
   node[key] = node[key] or { name = name }
   if node[key].name ~= name then
-    error(("the pattern %q calls %q what another one calls %q"):format(pattern, name,
-      node[key].name), 4)
+    object.misuse("the pattern %q calls %q what another one calls %q", pattern, name,
+      node[key].name)
   end
   return node[key]
 end
 
 local function insert(self, method, pattern, handler)
   if type(pattern) ~= "string" or pattern:sub(1, 1) ~= "/" then
-    error(("bad argument #1 to '%s' (a path expected, got %s)"):format(method:lower(),
-      tostring(pattern)), 3)
+    object.misuse("bad argument #1 to '%s' (a path expected, got %s)", method:lower(),
+      tostring(pattern))
   end
   local node, list = self._tree, segments(pattern)
   for i, segment in ipairs(list) do
     if segment:find "^%*" and i < #list then
-      error(("'*' is not at the end of the pattern %q"):format(pattern), 3)
+      object.misuse("'*' is not at the end of the pattern %q", pattern)
     end
     node = child(node, segment, pattern)
   end
   node.methods = node.methods or {}
   if node.methods[method] then
-    error(("there is a handler for %s %s"):format(method, pattern), 3)
+    object.misuse("there is a handler for %s %s", method, pattern)
   end
   node.methods[method] = handler
   node.pattern = pattern
@@ -112,6 +106,7 @@ end
 -- @treturn Router itself
 function Router:route(method, pattern, ...)
   local list = { ... }
+  method = object.check_string("route", 1, method)
   check_functions("route", 3, list)
   local last = table.remove(list)
   insert(self, method:upper(), pattern, chain(list, last))
@@ -175,7 +170,7 @@ end
 -- @treturn Router itself
 function Router:mount(prefix, handler)
   check_functions("mount", 2, { handler })
-  prefix = prefix:gsub("/$", "")
+  prefix = object.check_string("mount", 1, prefix):gsub("/$", "")
   insert(self, "*", prefix .. "/*path", function(req, res)
     local before = req._mounted
     req._mounted = (before or "") .. req._matched

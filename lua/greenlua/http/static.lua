@@ -4,6 +4,7 @@
 
 local conditions = require "greenlua.http.static.conditions"
 local core = require "greenlua.core.http"
+local object = require "greenlua.object"
 local types = require "greenlua.http.types"
 
 local M = {}
@@ -178,8 +179,8 @@ end
 -- @tparam[opt] table options
 -- @treturn function
 function M.handler(root, options)
-  options = options or {}
-  root = root:gsub("/+$", "")
+  root = object.check_string("handler", 1, root):gsub("/+$", "")
+  options = object.check_table("handler", 2, options or {})
   local index = options.index or "index.html"
   return function(req, res)
     if req.method ~= "GET" and req.method ~= "HEAD" then
