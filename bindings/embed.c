@@ -2,9 +2,9 @@
  * the public library. */
 #include <lualib.h>
 
-#include "embed/limit.h"
 #include "greenlua.h"
 #include "greenlualib.h"
+#include "limit/limit.h"
 
 /* Loaded at once, so that every greenlet is an object with methods. */
 int green_preload(lua_State *L) {

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "alloc.h"
-#include "embed/limit.h"
 #include "greenlualib.h"
+#include "limit/limit.h"
 #include "state.h"
 
 static gr_greenlet *current(gr_state *S) {

@@ -3,7 +3,7 @@
 #include <assert.h>
 
 #include "alloc.h"
-#include "embed/limit.h"
+#include "limit/limit.h"
 
 enum { MAX_ARGS = 250 }; /* to spawn; user values are no stack */
 

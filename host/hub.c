@@ -1,6 +1,6 @@
 #include "hub.h"
 
-#include "embed/watchdog.h"
+#include "limit/watchdog.h"
 #include "pass.h"
 
 #include <assert.h>

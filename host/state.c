@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "alloc.h"
-#include "embed/limit.h"
 #include "greenlet.h"
+#include "limit/limit.h"
 
 static const char key; /* of the state in the registry */
 static const char watchers_key;

@@ -1,6 +1,6 @@
 /* What the hub calls: it belongs to no greenlet and may not wait. */
-#include "embed/limit.h"
 #include "greenlet.h"
+#include "limit/limit.h"
 
 int gr_call_as_hub(lua_State *L, gr_state *S, int nargs, int nresults) {
   gr_hub *hub = &S->hub;

@@ -82,7 +82,7 @@ describe("the layers", function()
 
   it("the inner ring of host/ knows no Lua", function()
     local ring = {
-      "address", "alloc", "buffer", "child", "coop/real", "embed/watchdog", "file", "filter",
+      "address", "alloc", "buffer", "child", "coop/real", "limit/watchdog", "file", "filter",
       "hub", "io", "list", "loop", "output", "pass", "post", "resolver/channel", "resolver/hosts",
       "resolver/lookup", "resolver/message", "resolver/nameinfo", "resolver/query",
       "resolver/resolvconf", "resolver/resolver", "sendfile", "stack", "step", "stream",

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "embed/limit.h"
+#include "limit/limit.h"
 
 typedef struct grb_work {
   lua_State *L;

@@ -8,7 +8,7 @@
 
 #include "greenlet.h"
 #include "greenlua.h"
-#include "limit.h"
+#include "limit/limit.h"
 
 struct green_hub {
   gr_state *S;          /* NULL once it is closed; changed under the lock */

@@ -9,7 +9,7 @@ local websocket = require "greenlua.websocket"
 
 describe("a server of WebSockets", function()
   it("waits for descriptors when none is left, and says so once", function()
-    local pipe = assert(io.popen(("ulimit -n 64; env -u LD_PRELOAD timeout 20 %s %s 2>&1"):format(
+    local pipe = assert(io.popen(("ulimit -n 64; env -u LD_PRELOAD timeout 120 %s %s 2>&1"):format(
       support.greenlua, "spec/greenlua/websocket/starve.lua")))
     local said, warned = {}, {}
     for line in pipe:lines() do table.insert(line:find "^served" and said or warned, line) end

@@ -22,13 +22,14 @@ repeat
 until not file
 fillers[#fillers]:close()
 
-local others = {}
+local others, room = {}, green.Event()
 for i, sock in ipairs(socks) do
   others[i] = green.spawn(function()
     assert(sock:connect("127.0.0.1", server.port))
-    local ws <close> = assert(websocket.connect(url, { socket = sock, timeout = 10 }))
+    local ws <close> = assert(websocket.connect(url, { socket = sock, timeout = 60 }))
+    room:wait()
     ws:send("from " .. i)
-    return ws:receive(10)
+    return ws:receive(60)
   end)
 end
 
@@ -36,9 +37,10 @@ while #server < 2 do green.sleep(0.001) end
 green.sleep(0.03) -- it looks again
 for _ = 1, 20 do -- whoever is there already is served as ever
   first:send "hello"
-  assert(first:receive(10) == "hello")
+  assert(first:receive(60) == "hello")
 end
 print "served the first"
+room:set()
 for i, g in ipairs(others) do assert(g:get() == "from " .. i) end -- each makes room for the next
 print "served all"
 first:close()

@@ -7,8 +7,8 @@
  *
  * The signal's handler is the process's from the first watchdog to the last,
  * and does nothing in threads that are not watched. */
-#ifndef GR_EMBED_WATCHDOG_H
-#define GR_EMBED_WATCHDOG_H
+#ifndef GR_LIMIT_WATCHDOG_H
+#define GR_LIMIT_WATCHDOG_H
 
 #include "hub.h"
 

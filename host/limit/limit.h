@@ -15,8 +15,8 @@
  * of lua(1) does, on the thread that runs.  Which one that is is known, since
  * coroutine.resume, wrap and close are replaced by ones that say so.
  */
-#ifndef GR_EMBED_LIMIT_H
-#define GR_EMBED_LIMIT_H
+#ifndef GR_LIMIT_H
+#define GR_LIMIT_H
 
 #include "state.h"
 #include "watchdog.h"
