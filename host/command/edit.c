@@ -229,8 +229,8 @@ bool gr_edit_read(lua_State *L, const char *prompt) {
   hold(&held[1], stderr);
   ev_set_loop_release_cb(edit.loop, before_poll, NULL);
   edit.outside = uselocale(edit.locale);
-  el_set(edit.el, EL_PREP_TERM,
-         1); /* el_gets is later, when all see the prompt */
+  /* el_gets comes to that when the prompt is already seen. */
+  el_set(edit.el, EL_PREP_TERM, 1);
   el_resize(edit.el);
   const char *text = el_gets(edit.el, &size);
   uselocale(edit.outside);
